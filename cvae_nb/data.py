@@ -539,7 +539,7 @@ def batch_reader(
     binarize: str,  # static, grey or dynamic
     seed: int,  # of dynamic pixels
 ) -> Callable:
-    """A function `(step, index, worker=0, workers=1)`: a worker's share of the images at positions `index`, as the model sees them."""
+    """A function `(step, index, worker=0, workers=1)`: a worker's share of the images at `index`, as the model sees them."""
     _check_binarize(binarize)
     gather = _gather(images)
 
@@ -582,4 +582,5 @@ def make_dataset(
         return epoch_order(n, seed, k) if shuffle else tf.range(n, dtype=tf.int64)
 
     batches = _index_batches(n, batch_size, order, epoch, epochs, drop_remainder)
-    return batches.map(lambda step, index: read(step, index, *shard), num_parallel_calls=tf.data.AUTOTUNE, deterministic=True).prefetch(tf.data.AUTOTUNE)
+    ready = batches.map(lambda step, index: read(step, index, *shard), num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
+    return ready.prefetch(tf.data.AUTOTUNE)

@@ -20,8 +20,9 @@ import tensorflow as tf
 from matplotlib.axes import Axes
 from PIL import Image, ImageDraw, ImageFont
 
-from .data import _as_stored, _montage, _whole_number, prepare_batch, show_images, stream_seed
+from .data import _montage, _whole_number, prepare_batch, show_images, stored_images, stream_seed
 from .model import CVAE, standard_normal
+from .train import check_images
 
 # %% ../nbs/04_generate.ipynb #a7ad37ba
 def fixed_latents(
@@ -136,11 +137,18 @@ def _read_frames(frames: Sequence[str | os.PathLike]) -> list[np.ndarray]:
     return pictures
 
 # %% ../nbs/04_generate.ipynb #74a32239
+def _fewer_colours(picture: np.ndarray, colours: int) -> np.ndarray:
+    "A uint8 picture `[H, W]` or `[H, W, 3]` in the `colours` that suit it best."
+    image = Image.fromarray(picture)
+    return np.asarray(image.quantize(colours, dither=Image.Dither.NONE).convert(image.mode))
+
+# %% ../nbs/04_generate.ipynb #33af645e
 def make_gif(
     frames: Sequence[str | os.PathLike],  # paths of pictures of one size, in order
     path: str | os.PathLike,  # of the GIF, ending in .gif
     seconds: float = 0.4,  # each frame is shown
     hold: float = 2.0,  # seconds the last one is shown
+    colours: int = 64,  # of each frame, 2 to 256: fewer make a smaller file
 ) -> Path:
     "An animated GIF of these pictures, repeating without end. ValueError, TypeError or FileNotFoundError for bad input."
     path, pictures = Path(path), _read_frames(frames)
@@ -148,8 +156,10 @@ def make_gif(
         raise ValueError(f"path={str(path)!r} came; a name ending in .gif is expected")
     if not (seconds > 0 and hold > 0):
         raise ValueError(f"seconds={seconds} and hold={hold} came; numbers above 0 are expected")
+    if not 2 <= _whole_number(colours, "colours") <= 256:
+        raise ValueError(f"colours={colours} came; a whole number from 2 to 256 is expected")
     durations = [1000 * seconds] * (len(pictures) - 1) + [1000 * hold]
-    iio.imwrite(path, pictures, duration=durations, loop=0)
+    iio.imwrite(path, [_fewer_colours(picture, colours) for picture in pictures], duration=durations, loop=0)
     return path
 
 # %% ../nbs/04_generate.ipynb #7de6b525
@@ -197,13 +207,11 @@ class SaveImages(keras.callbacks.Callback):
         self._save(epoch + 1)
 
 # %% ../nbs/04_generate.ipynb #576c77f1
-def _model_input(model: CVAE, images: Any, binarize: str, what: str = "images") -> tf.Tensor:
+def _model_input(model: CVAE, images: Any, binarize: str, name: str = "images") -> tf.Tensor:
     "Stored images as the model sees them, float32 `[N, H, W, C]`; ValueError or TypeError unless they fit the model."
-    images = _as_stored(images, what)
-    if images.shape[1:] != tuple(model.image_shape):
-        came, expected = ("x".join(map(str, shape)) for shape in (images.shape[1:], model.image_shape))
-        raise ValueError(f"{what} of {came} came; {expected}, the model's image_shape, is expected")
-    return prepare_batch(images, binarize, stream_seed(0, "test", 0))
+    images = stored_images(images, name)
+    check_images(model, images, name)
+    return prepare_batch(np.asarray(images), binarize, stream_seed(0, "test", 0))
 
 # %% ../nbs/04_generate.ipynb #471e75d0
 def _name_rows(ax: Axes, names: Sequence[str]) -> None:
@@ -273,7 +281,7 @@ def plot_interpolation(
     spherical: bool = False,  # along an arc instead of a line
     binarize: str = "static",  # what the model sees of the two: static, grey or dynamic
 ) -> Axes:
-    "Draw two images with the decoded way between them: under `t` how far each lies on it. ValueError or TypeError for bad input."
+    "Draw two images and the decoded way between them, 0 to 1. ValueError or TypeError for bad input."
     way = interpolate(model, a, b, n, spherical, binarize)
     ends = _model_input(model, [np.asarray(a), np.asarray(b)], binarize, "a, b").numpy()
     titles = ["from", *(f"{t:.2f}" for t in np.linspace(0, 1, n)), "to"]

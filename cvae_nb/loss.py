@@ -12,7 +12,6 @@ from typing import NamedTuple
 
 import tensorflow as tf
 
-from .data import stream_seed
 from .model import CVAE, reparameterize, standard_normal
 
 # %% ../nbs/02_loss.ipynb #3ed3852c

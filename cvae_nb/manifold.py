@@ -16,10 +16,11 @@ import tensorflow_probability as tfp
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
-from .data import _as_labels, _montage, _whole_number
-from .generate import _model_input, generate_images
+from .data import _as_labels, _montage, _whole_number, prepare_batch, stored_images, stream_seed
+from .generate import generate_images
 from .loss import kl_divergence
 from .model import CVAE
+from .train import check_images
 
 # %% ../nbs/05_manifold.ipynb #1bb382de
 def quantiles(
@@ -72,9 +73,18 @@ def _ticks(xs: np.ndarray, margin: float) -> tuple[list[float], list[str]]:
         if offsets[k] - offsets[kept[-1]] > 0.05 * len(xs):
             kept.append(k)
     places = [(sign * offsets[k] + len(xs) / 2, sign * values[k]) for sign in (-1, 1) for k in kept if k or sign > 0]
-    return [float(place) for place, _ in places], [f"{value:g}" for _, value in places]
+    return [float(place) for place, _ in places], [f"{value:g}".replace("-", "\N{MINUS SIGN}") for _, value in places]
 
 # %% ../nbs/05_manifold.ipynb #60dfb8ad
+def _sharp_axes(height: int, width: int) -> Axes:
+    "Axes in a new figure, about 560 pixels wide or high and a whole number of times as large as a picture."
+    scale, dpi = max(1, round(560 / max(height, width))), plt.rcParams["figure.dpi"]
+    w, h = scale * width / dpi, scale * height / dpi
+    left, below, rim = round(0.6 * dpi) / dpi, round(0.5 * dpi) / dpi, round(0.3 * dpi) / dpi
+    total = left + w + rim, below + h + rim
+    return plt.figure(figsize=total).add_axes((left / total[0], below / total[1], w / total[0], h / total[1]))
+
+# %% ../nbs/05_manifold.ipynb #4a178890
 def plot_latent_images(
     model: CVAE,
     n: int = 20,  # images along each axis
@@ -86,10 +96,8 @@ def plot_latent_images(
     dims = _check_dims(dims, model.latent_dim)
     xs, z = latent_grid(n, model.latent_dim, dims, margin)
     images = generate_images(model, z)
-    n_rows, (h, w, c) = len(z) // n, images.shape[1:]
-    if ax is None:
-        ax = plt.subplots(figsize=(8.6, 0.6 + 8 * n_rows * h / (n * w)), layout="constrained")[1]
-    picture = _montage(images, n, margin=0)
+    picture, (h, w, c), n_rows = _montage(images, n, margin=0), images.shape[1:], len(z) // n
+    ax = _sharp_axes(*picture.shape[:2]) if ax is None else ax
     ax.imshow(picture if c == 3 else picture[..., 0], cmap="gray", vmin=0, vmax=1, extent=(0, n, 0, n_rows), aspect=h / w)
     ax.set_xticks(*_ticks(xs, margin))
     ax.set_xlabel(f"z[{dims[0]}]")
@@ -105,8 +113,12 @@ def encode_images(
     batch_size: int = 500,  # images at a time
 ) -> tuple[np.ndarray, np.ndarray]:  # float32 [N, D] each
     "Means and log-variances of the posteriors of all images. ValueError or TypeError for images that do not fit the model."
-    batches = range(0, max(1, len(images)), _whole_number(batch_size, "batch_size"))
-    parts = [model.encode(_model_input(model, images[k : k + batch_size], binarize)) for k in batches]
+    images = stored_images(images)
+    check_images(model, images)
+    parts = []
+    for k, start in enumerate(range(0, len(images), _whole_number(batch_size, "batch_size"))):
+        x = prepare_batch(images[start : start + batch_size], binarize, stream_seed(0, "test", k))
+        parts.append(model.encode(x))
     return tuple(np.concatenate(part) for part in zip(*parts, strict=True))
 
 # %% ../nbs/05_manifold.ipynb #697a02b0
@@ -151,8 +163,9 @@ def plot_latent_scatter(
     if ax is None:
         ax = plt.subplots(figsize=(7, 6), layout="constrained")[1]
     up = mean[:, dims[1]] if len(dims) > 1 else np.random.RandomState(0).uniform(-1, 1, len(mean))  # one number: spread out
-    colours = "tab:blue" if places is None else _colours(len(names))[places]
-    ax.scatter(mean[:, dims[0]], up, c=colours, s=np.clip(20_000 / len(mean), 3, 16), alpha=0.7, linewidths=0)
+    colours = np.array(["tab:blue"] * len(mean)) if places is None else _colours(len(names))[places]
+    order = np.random.RandomState(0).permutation(len(mean))  # sorted labels would hide one class under the next
+    ax.scatter(mean[order, dims[0]], up[order], c=colours[order], s=np.clip(20_000 / len(mean), 3, 16), alpha=0.7, linewidths=0)
     ax.set_xlabel(f"z[{dims[0]}]")
     if len(dims) > 1:
         ax.set_ylabel(f"z[{dims[1]}]")

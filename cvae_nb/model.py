@@ -80,9 +80,9 @@ def make_decoder(
     small = tuple(-(-side // scale) for side in sides)  # rounded up
     rims = tuple(scale * s - side for s, side in zip(small, sides, strict=True))
     places = iter(range(100, 200))
-    layers = [keras.Input((latent_dim,)),
-              keras.layers.Dense(small[0] * small[1] * filters[0], activation="relu", kernel_initializer=_seeded(seed, next(places))),
-              keras.layers.Reshape((*small, filters[0]))]
+    width = small[0] * small[1] * filters[0]
+    dense = keras.layers.Dense(width, activation="relu", kernel_initializer=_seeded(seed, next(places)))
+    layers = [keras.Input((latent_dim,)), dense, keras.layers.Reshape((*small, filters[0]))]
     layers += [keras.layers.Conv2DTranspose(n, 3, strides=2, padding="same", activation="relu",
                                             kernel_initializer=_seeded(seed, next(places))) for n in reversed(filters)]
     layers.append(keras.layers.Conv2DTranspose(channels, 3, padding="same", dtype="float32",
@@ -94,10 +94,11 @@ def make_decoder(
 # %% ../nbs/01_model.ipynb #dcad6914
 def standard_normal(
     shape: Sequence[int] | tf.Tensor,  # may hold sizes known only at run time
-    seed: int | tf.Tensor | None = None,  # a whole number or an int32 pair: the same numbers every time. None: TensorFlow's global generator
+    seed: int | tf.Tensor | None = None,  # a number or an int32 pair; None: TensorFlow's global generator
 ) -> tf.Tensor:  # float32
     "Draws from N(0, 1): a function of `seed` and shape and nothing else, if a seed is given."
-    if seed is None: return tf.random.normal(shape)
+    if seed is None:
+        return tf.random.normal(shape)
     return tf.random.stateless_normal(shape, stream_seed(seed, "latent", 0) if isinstance(seed, (int, np.integer)) else seed)
 
 # %% ../nbs/01_model.ipynb #7d3741be

@@ -4,15 +4,20 @@
 
 # %% auto #0
 __all__ = ['RECIPES', 'train_step', 'Evaluation', 'evaluate_elbo', 'check_images', 'Recipe', 'make_recipe', 'make_optimizer',
-           'part_gradients', 'add_pairwise', 'compile_steps']
+           'part_gradients', 'add_pairwise', 'compile_steps', 'History', 'write_whole', 'make_reporter', 'RunState',
+           'StopRequest', 'Pace', 'Run', 'mean_terms', 'run_epoch', 'end_epoch', 'run_epochs', 'make_run', 'train',
+           'plot_history']
 
 # %% ../nbs/03_train.ipynb #4c7f39f6
-import csv
+import json
 import math
 import os
+import signal
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -23,7 +28,7 @@ from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 from tqdm import tqdm
 
-from .data import PictureFiles, Split, batch_reader, epoch_order, make_dataset, stored_images, stream_seed
+from .data import PictureFiles, Split, batch_reader, epoch_order, prepare_batch, stored_images, stream_seed
 from .loss import elbo_terms
 from .model import CVAE, standard_normal
 
@@ -38,7 +43,7 @@ def train_step(
     "Take one step up the single-draw ELBO of a batch; the loss before the step, in nats per image."
     with tf.GradientTape() as tape:
         loss = tf.reduce_mean(elbo_terms(model, x, seed=seed, kl="sample").loss)
-    optimizer.apply_gradients(zip(tape.gradient(loss, model.trainable_variables), model.trainable_variables))
+    optimizer.apply(tape.gradient(loss, model.trainable_variables), model.trainable_variables)
     return loss
 
 # %% ../nbs/03_train.ipynb #15ab35ba
@@ -127,7 +132,7 @@ def make_recipe(
         if value is not None and (isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < 1):
             raise ValueError(f"{field} is {value!r}; a whole number of at least 1 is expected")
     if recipe.batch_size > n_images:
-        raise ValueError(f"batch_size is {recipe.batch_size}, more than the {n_images} training images; at most {n_images} is expected")
+        raise ValueError(f"batch_size is {recipe.batch_size}; at most {n_images} is expected, the number of training images")
     if not (isinstance(recipe.learning_rate, (int, float)) and 0 < recipe.learning_rate < math.inf):
         raise ValueError(f"learning_rate is {recipe.learning_rate!r}; a number above 0 is expected, such as 0.001")
     steps = math.ceil(n_images / recipe.batch_size)
@@ -184,7 +189,7 @@ def compile_steps(
     seed: int,  # of order, pixels and draws
     towers: int = 2,  # parts of a batch that are computed side by side
 ) -> Callable:
-    "A function `(order, start, stop, totals) -> (step, totals)` that takes the steps start .. stop-1 of one epoch as compiled code."
+    "A function `(order, start, stop, totals) -> (step, totals)` that takes steps start .. stop-1 of one epoch, compiled."
     strategy = tf.distribute.get_strategy()
     n, size = len(images), recipe.batch_size
     steps, share = math.ceil(n / size), size // strategy.num_replicas_in_sync
@@ -224,3 +229,382 @@ def compile_steps(
         return step, totals
 
     return run_steps
+
+# %% ../nbs/03_train.ipynb #4b63dd32
+class History:
+    "What was measured at the end of each epoch: `rows` of plain figures, in nats per image where they are losses or ELBOs."
+
+    def __init__(self, rows: list[dict] | None = None):
+        self.rows = [] if rows is None else rows  # the list itself: a run goes on adding to it
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __getitem__(self, name: str) -> list:
+        "One column, such as `history['test_elbo']`."
+        return [row[name] for row in self.rows]
+
+    @property
+    def columns(self) -> list[str]:
+        "The names of the columns."
+        return list(self.rows[0]) if self.rows else []
+
+    def to_csv(self, path: str | os.PathLike) -> Path:  # the path
+        "Write the rows, whole or not at all."
+        lines = [self.columns, *(row.values() for row in self.rows)]
+        return write_whole(path, "\n".join(",".join(map(str, line)) for line in lines) + "\n")
+
+    def __repr__(self) -> str:
+        cells = [self.columns, *([_figure(value) for value in row.values()] for row in self.rows)]
+        widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+        return "\n".join("  ".join(cell.rjust(width) for cell, width in zip(line, widths, strict=True)) for line in cells)
+
+    def _repr_html_(self) -> str:
+        head = "".join(f"<th>{name.replace('_', ' ')}</th>" for name in self.columns)
+        body = "".join("<tr>" + "".join(f"<td>{_figure(value)}</td>" for value in row.values()) + "</tr>" for row in self.rows)
+        return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
+
+# %% ../nbs/03_train.ipynb #4cd8bcac
+def _figure(value: float) -> str:
+    return f"{value}" if isinstance(value, int) else f"{value:.3g}" if abs(value) < 0.1 else f"{value:.2f}"
+
+
+def write_whole(
+    path: str | os.PathLike,
+    text: str,
+) -> Path:  # the path
+    "Write a text file so that a reader, or a run that is killed, finds the old file or the new one and nothing between."
+    path = Path(path)
+    part = path.with_name(f".{path.name}.part")
+    with open(part, "w", encoding="utf-8") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(part, path)
+    return path
+
+# %% ../nbs/03_train.ipynb #85ead2b5
+def _in_notebook() -> bool:
+    if "IPython" not in sys.modules:
+        return False
+    shell = sys.modules["IPython"].get_ipython()
+    return shell is not None and hasattr(shell, "kernel")
+
+
+def _progress_line(done: int, total: int, losses: dict, rate: float) -> str:
+    "Share done, the epoch's means so far, speed and time left."
+    left = time.strftime("%H:%M:%S", time.gmtime((total - done) / rate)) if rate else "?"
+    figures = "  ".join(f"{name} {value:.1f}" for name, value in losses.items())
+    return f"{done / total:4.0%}  {figures}  {rate:,.0f} images/s  {left} left"
+
+# %% ../nbs/03_train.ipynb #d349334f
+class _Quiet:
+    "Shows nothing; the base of what shows something."
+
+    def start(self, history: History, epochs: int, images_per_epoch: int) -> None:
+        self.history, self.epochs, self.total = history, epochs, epochs * images_per_epoch
+
+    def step(self, done: int, losses: dict, rate: float) -> None: ...
+
+    def epoch(self) -> None: ...
+
+    def close(self) -> None: ...
+
+
+class _Lines(_Quiet):
+    "One line for each epoch, for output that is no terminal."
+
+    def epoch(self) -> None:
+        row = self.history.rows[-1]
+        shown = ("elbo", "reconstruction", "kl", "val_elbo", "test_elbo", "seconds")
+        figures = "  ".join(f"{key} {row[key]:.2f}" for key in shown if key in row)
+        print(f"epoch {row['epoch']}/{self.epochs}  {figures}", flush=True)
+
+
+class _Bar(_Lines):
+    "A bar, and above it the lines of the epochs, for a terminal."
+
+    def start(self, history: History, epochs: int, images_per_epoch: int) -> None:
+        super().start(history, epochs, images_per_epoch)
+        self.bar = tqdm(total=self.total, unit=" images", unit_scale=True, smoothing=0.1, dynamic_ncols=True, leave=False)
+
+    def step(self, done: int, losses: dict, rate: float) -> None:
+        self.bar.set_postfix({key: f"{value:.1f}" for key, value in losses.items()}, refresh=False)
+        self.bar.update(done - self.bar.n)
+
+    def epoch(self) -> None:
+        with self.bar.external_write_mode(file=sys.stdout):
+            super().epoch()
+
+    def close(self) -> None:
+        self.bar.close()
+
+
+class _Table(_Quiet):
+    "The history as a table that grows, and below it a line of progress, for a notebook."
+
+    def start(self, history: History, epochs: int, images_per_epoch: int) -> None:
+        from IPython.display import display  # there is a notebook, so there is IPython
+
+        super().start(history, epochs, images_per_epoch)
+        self.line = "starting"
+        self.handle = display(self, display_id=True)
+
+    def step(self, done: int, losses: dict, rate: float) -> None:
+        self.line = _progress_line(done, self.total, losses, rate)
+        self.handle.update(self)
+
+    def close(self) -> None:
+        self.line = ""
+        self.handle.update(self)
+
+    def __repr__(self) -> str:
+        return f"{self.history!r}\n{self.line}"
+
+    def _repr_html_(self) -> str:
+        return self.history._repr_html_() + f"<p>{self.line}</p>"
+
+# %% ../nbs/03_train.ipynb #88d03e9b
+def make_reporter(
+    verbose: bool | str,  # True or "auto": as suits the place; False: nothing
+) -> _Quiet:
+    "What shows a run: a table in a notebook, a bar in a terminal, lines elsewhere."
+    if not verbose:
+        return _Quiet()
+    if _in_notebook():
+        return _Table()
+    return _Bar() if sys.stderr.isatty() and sys.stdout.isatty() else _Lines()
+
+# %% ../nbs/03_train.ipynb #6a5c2dcd
+class RunState(tf.train.experimental.PythonState):
+    "Where a run is. TensorFlow saves it in a checkpoint as JSON, in which numbers keep every bit."
+
+    def __init__(self):
+        self.step = 0  # steps taken
+        self.totals = [0.0] * 4  # of the epoch under way: loss, reconstruction, KL, images
+        self.rows: list[dict] = []  # of the history
+        self.seconds = 0.0  # spent on training and evaluation
+
+    def serialize(self) -> str:
+        return json.dumps({key: getattr(self, key) for key in ("step", "totals", "rows", "seconds")})
+
+    def deserialize(self, text: str) -> None:
+        self.__dict__.update(json.loads(text))
+
+# %% ../nbs/03_train.ipynb #42c573f5
+class StopRequest:
+    "Within a `with`, notes SIGINT and SIGTERM in `signal` instead of acting on them (in the main thread; elsewhere none arrive)."
+
+    def __init__(self):
+        self.signal: int | None = None
+
+    def __enter__(self) -> "StopRequest":
+        main = threading.current_thread() is threading.main_thread()
+        numbers = (signal.SIGINT, signal.SIGTERM) if main else ()
+        self.handlers = {number: signal.signal(number, self.note) for number in numbers}
+        return self
+
+    def __exit__(self, *exc_info) -> None:
+        for number, handler in self.handlers.items():
+            signal.signal(number, handler)
+
+    def note(self, number: int, frame: Any) -> None:
+        "Remember the request; at the second, end at once."
+        if self.signal is not None:
+            raise KeyboardInterrupt
+        self.signal = number
+
+# %% ../nbs/03_train.ipynb #80171cfd
+class Pace:
+    "How many steps one call of the compiled loop takes: about a quarter of a second's, or one where callbacks ask for it."
+
+    def __init__(self, callbacks: Iterable[keras.callbacks.Callback]):
+        hooks = ("on_train_batch_begin", "on_train_batch_end", "on_batch_begin", "on_batch_end")
+        base = keras.callbacks.Callback
+        own = [(getattr(getattr(c, hook), "__func__", None), getattr(base, hook)) for c in callbacks for hook in hooks]
+        self.every_batch = any(method is not empty for method, empty in own)
+        self.steps, self.calls = 1, 0
+
+    def measured(self, steps: int, seconds: float) -> None:
+        "Learn from a call. The first one traces and compiles, and tells nothing."
+        self.calls += 1
+        if self.calls > 1 and not self.every_batch:
+            self.steps = max(1, min(round(0.25 * steps / max(seconds, 1e-4)), 4 * self.steps))
+
+# %% ../nbs/03_train.ipynb #d67da1db
+@dataclass
+class Run:
+    "The parts of a run under way, as `train` puts them together."
+
+    model: CVAE
+    recipe: Recipe
+    images: np.ndarray | PictureFiles
+    seed: int
+    run_steps: Callable
+    callbacks: keras.callbacks.CallbackList
+    pace: Pace
+    reporter: _Quiet
+    state: RunState
+    stop: StopRequest
+    save: Callable = lambda: None  # of a checkpoint
+    save_seconds: float = math.inf  # between two of them, at most
+
+    @property
+    def steps_per_epoch(self) -> int:
+        "Batches in an epoch, an uneven last one included."
+        return math.ceil(len(self.images) / self.recipe.batch_size)
+
+# %% ../nbs/03_train.ipynb #cc0ab717
+def mean_terms(
+    totals: Sequence[float],  # of loss, reconstruction, KL, images
+) -> dict:
+    "Means per image, in nats, by name."
+    loss, reconstruction, kl = (total / max(totals[3], 1) for total in totals[:3])
+    return {"loss": loss, "reconstruction": reconstruction, "kl": kl, "elbo": -(reconstruction + kl)}
+
+
+def run_epoch(run: Run, epoch: int) -> None:
+    "Take the steps of an epoch that are not taken yet. Raises `FloatingPointError`, `KeyboardInterrupt` or `SystemExit`."
+    state, steps = run.state, run.steps_per_epoch
+    order = epoch_order(len(run.images), run.seed, epoch)
+    saved = time.monotonic()
+    while state.step < (epoch + 1) * steps:
+        started, batch = time.monotonic(), state.step - epoch * steps
+        run.callbacks.on_train_batch_begin(batch)
+        stop = min(state.step + run.pace.steps, (epoch + 1) * steps)
+        step, totals = run.run_steps(order, tf.constant(state.step, tf.int64), tf.constant(stop, tf.int64),
+                                     tf.constant(state.totals, tf.float64))
+        taken, state.step, state.totals = int(step) - state.step, int(step), totals.numpy().tolist()
+        if state.step < stop:
+            raise FloatingPointError(
+                f"the loss or its gradient is not finite at step {state.step + 1} (epoch {epoch + 1}); the weights are those "
+                f"before it: try a lower learning_rate than {run.recipe.learning_rate:g}")
+        seconds = time.monotonic() - started
+        state.seconds += seconds
+        run.pace.measured(taken, seconds)
+        losses = mean_terms(state.totals)
+        run.callbacks.on_train_batch_end(state.step - 1 - epoch * steps, losses)
+        done = epoch * len(run.images) + int(state.totals[3])
+        run.reporter.step(done, losses, taken * run.recipe.batch_size / max(seconds, 1e-6))
+        if run.stop.signal is not None:
+            raise KeyboardInterrupt if run.stop.signal == signal.SIGINT else SystemExit(128 + run.stop.signal)
+        if time.monotonic() - saved > run.save_seconds:
+            run.save()
+            saved = time.monotonic()
+
+# %% ../nbs/03_train.ipynb #9f3dc0fb
+def end_epoch(
+    run: Run,
+    epoch: int,  # counted from 0
+    held: dict,  # images by prefix: "val", "test"
+    binarize: str,
+) -> dict:  # of figures, one row of the history
+    "Evaluate the images that are held out, and note all figures of the epoch."
+    state, started = run.state, time.monotonic()
+    row = {"epoch": epoch + 1, "step": state.step, **mean_terms(state.totals)}
+    for prefix, images in held.items():
+        scores = evaluate_elbo(run.model, images, binarize=binarize, seed=run.seed)
+        row[f"{prefix}_loss"] = scores.reconstruction + run.recipe.beta * scores.kl
+        row |= {f"{prefix}_{name}": value for name, value in scores._asdict().items()}
+    row["learning_rate"] = float(run.model.optimizer.learning_rate)
+    before = state.rows[-1]["seconds"] if state.rows else 0.0
+    row["images_per_second"] = len(run.images) / max(state.seconds - before, 1e-6)
+    state.seconds += time.monotonic() - started
+    row["seconds"] = state.seconds
+    state.rows.append(row)
+    state.totals = [0.0] * 4
+    return row
+
+# %% ../nbs/03_train.ipynb #817bcc5b
+def run_epochs(
+    run: Run,
+    held: dict,  # images by prefix: "val", "test"
+    binarize: str,
+) -> None:
+    "Take the epochs that the history does not hold yet."
+    run.callbacks.on_train_begin()
+    run.reporter.start(History(run.state.rows), run.recipe.epochs, len(run.images))
+    try:
+        while len(run.state.rows) < run.recipe.epochs and not run.model.stop_training:
+            epoch = len(run.state.rows)
+            run.callbacks.on_epoch_begin(epoch)
+            run_epoch(run, epoch)
+            row = end_epoch(run, epoch, held, binarize)
+            run.callbacks.on_epoch_end(epoch, {key: value for key, value in row.items() if key not in ("epoch", "step")})
+            run.save()
+            run.reporter.epoch()
+    except (KeyboardInterrupt, SystemExit, FloatingPointError):
+        run.save()
+        raise
+    finally:
+        run.reporter.close()
+    run.callbacks.on_train_end()
+
+# %% ../nbs/03_train.ipynb #3a096667
+def make_run(
+    model: CVAE,
+    images: np.ndarray | PictureFiles,
+    recipe: Recipe,
+    binarize: str,
+    seed: int,
+    callbacks: Sequence[keras.callbacks.Callback],
+    verbose: bool | str,
+) -> Run:
+    "The parts of a run, at its beginning: the model gets a new optimizer."
+    steps = math.ceil(len(images) / recipe.batch_size)
+    model.compile(optimizer=make_optimizer(recipe, steps * recipe.epochs))
+    model.optimizer.build(model.trainable_variables)
+    model.stop_training = False
+    run_steps = compile_steps(model, model.optimizer, images, recipe, binarize, seed)
+    hooks = keras.callbacks.CallbackList(list(callbacks), model=model, epochs=recipe.epochs, steps=steps, verbose=0)
+    return Run(model, recipe, images, seed, run_steps, hooks, Pace(callbacks), make_reporter(verbose), RunState(), StopRequest())
+
+# %% ../nbs/03_train.ipynb #6623e5eb
+def train(
+    model: CVAE,
+    images: np.ndarray | Split | PictureFiles,  # training images as stored, [N, H, W, C]
+    test_images: np.ndarray | Split | PictureFiles | None = None,  # for the history: `test_elbo`
+    *,
+    validation_images: np.ndarray | Split | PictureFiles | None = None,  # for callbacks that choose: `val_loss`, `val_elbo`
+    recipe: str = "default",  # or "tutorial": see `RECIPES`
+    epochs: int | None = None,  # None: the recipe's, as for the next four
+    batch_size: int | None = None,
+    learning_rate: float | None = None,  # Adam's, at its highest
+    beta: float | None = None,  # weight of the KL term
+    kl: str | None = None,  # "analytic" or "sample"
+    binarize: str = "static",  # static, grey or dynamic
+    seed: int = 0,  # of the order of the images, dynamic pixels and draws; the model has its own
+    callbacks: Sequence[keras.callbacks.Callback] = (),
+    verbose: bool | str = "auto",  # False: no output
+) -> History:
+    "Train a model in place. Raises `ValueError` or `TypeError` for bad input before anything changes."
+    images = stored_images(images)
+    held = {"val": validation_images, "test": test_images}
+    held = {prefix: stored_images(each, f"{prefix}_images") for prefix, each in held.items() if each is not None}
+    for name, each in {"images": images, **held}.items():
+        check_images(model, each, name)
+    changes = {"epochs": epochs, "batch_size": batch_size, "learning_rate": learning_rate, "beta": beta, "kl": kl}
+    prepare_batch(images[:1], binarize, stream_seed(seed, "pixels", 0))
+    run = make_run(model, images, make_recipe(recipe, len(images), **changes), binarize, seed, callbacks, verbose)
+    model.history = History(run.state.rows)
+    with run.stop:
+        run_epochs(run, held, binarize)
+    return model.history
+
+# %% ../nbs/03_train.ipynb #2640a196
+def plot_history(
+    history: History,
+    axes: Sequence[Axes] | None = None,  # four: ELBO, reconstruction, KL, learning rate
+) -> Sequence[Axes]:
+    "Curves of a run by epoch: training figures, and those of held-out images where there are any."
+    if axes is None:
+        _, axes = plt.subplots(1, 4, figsize=(12, 2.6), layout="constrained")
+    for name, ax in zip(("elbo", "reconstruction", "kl", "learning_rate"), axes, strict=True):
+        for prefix, label in (("", "training"), ("val_", "validation"), ("test_", "test")):
+            if prefix + name in history.columns:
+                ax.plot(history["epoch"], history[prefix + name], ".-", label=label)
+        ax.set(title=name.replace("_", " "), xlabel="epoch")
+    axes[0].set_ylabel("nats per image")
+    if len(axes[0].lines) > 1:
+        axes[0].legend()
+    return axes
