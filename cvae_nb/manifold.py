@@ -77,8 +77,8 @@ def _ticks(xs: np.ndarray, margin: float) -> tuple[list[float], list[str]]:
 
 # %% ../nbs/05_manifold.ipynb #60dfb8ad
 def _sharp_axes(height: int, width: int) -> Axes:
-    "Axes in a new figure, about 560 pixels wide or high and a whole number of times as large as a picture."
-    scale, dpi = max(1, round(560 / max(height, width))), plt.rcParams["figure.dpi"]
+    "Axes in a new figure, a whole number of times as large as a picture, and at most 640 pixels wide or high if that is possible."
+    scale, dpi = max(1, 640 // max(height, width)), plt.rcParams["figure.dpi"]
     w, h = scale * width / dpi, scale * height / dpi
     left, below, rim = round(0.6 * dpi) / dpi, round(0.5 * dpi) / dpi, round(0.3 * dpi) / dpi
     total = left + w + rim, below + h + rim
