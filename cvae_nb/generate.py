@@ -67,7 +67,7 @@ def _frame(images: np.ndarray, title: str) -> Image.Image:
     n, h, w, c = images.shape
     margin, head = max(1, w // 14), 36
     grid = _montage(np.clip(images, 0, 1), math.ceil(math.sqrt(n)), margin)
-    scale = max(1, 480 // grid.shape[1])
+    scale = max(1, 560 // grid.shape[1])
     pixels = np.round(255 * grid).astype(np.uint8).repeat(scale, axis=0).repeat(scale, axis=1)
     tiles = Image.fromarray(pixels if c == 3 else pixels[..., 0])
     frame = Image.new(tiles.mode, (tiles.width + margin * scale, tiles.height + head), "white")
@@ -223,6 +223,15 @@ def _name_rows(ax: Axes, names: Sequence[str]) -> None:
     ax.tick_params(length=0)
 
 
+def _pairs(top: np.ndarray, bottom: np.ndarray, n_cols: int) -> np.ndarray:
+    "Two sets of images `[N, H, W, C]` as one, in rows of `n_cols` from either in turn; the last rows are filled up with white."
+    n, *shape = top.shape
+    n_rows = math.ceil(n / n_cols)
+    padded = np.ones((2, n_rows * n_cols, *shape), np.float32)
+    padded[:, :n] = top, bottom
+    return padded.reshape(2, n_rows, n_cols, *shape).swapaxes(0, 1).reshape(-1, *shape)
+
+# %% ../nbs/04_generate.ipynb #e358a021
 def plot_reconstructions(
     model: CVAE,
     images: Any,  # stored images [N, H, W, C], a handful
@@ -233,13 +242,9 @@ def plot_reconstructions(
     "Draw images above their reconstructions, decoded from the posterior's mean. ValueError or TypeError for bad input."
     x = _model_input(model, images, binarize)
     n_cols = min(len(x), _whole_number(n_cols, "n_cols"))
-    pair = np.stack([x, model.reconstruct(x)])
-    n_rows = math.ceil(len(x) / n_cols)
-    padded = np.ones((2, n_rows * n_cols, *x.shape[1:]), np.float32)
-    padded[:, : len(x)] = pair
-    rows = padded.reshape(2, n_rows, n_cols, *x.shape[1:]).swapaxes(0, 1)
-    ax = show_images(rows.reshape(-1, *x.shape[1:]), n_cols=n_cols, ax=ax)
-    _name_rows(ax, ["image", "decoded"] * n_rows)
+    images = _pairs(x.numpy(), model.reconstruct(x).numpy(), n_cols)
+    ax = show_images(images, n_cols=n_cols, ax=ax)
+    _name_rows(ax, ["image", "decoded"] * (len(images) // n_cols // 2))
     return ax
 
 # %% ../nbs/04_generate.ipynb #ece3fa34

@@ -77,7 +77,7 @@ def _ticks(xs: np.ndarray, margin: float) -> tuple[list[float], list[str]]:
 
 # %% ../nbs/05_manifold.ipynb #60dfb8ad
 def _sharp_axes(height: int, width: int) -> Axes:
-    "Axes in a new figure, a whole number of times as large as a picture, and at most 640 pixels wide or high if that is possible."
+    "Axes in a new figure: a whole number of screen pixels for each of the picture's, 640 in all if that is possible."
     scale, dpi = max(1, 640 // max(height, width)), plt.rcParams["figure.dpi"]
     w, h = scale * width / dpi, scale * height / dpi
     left, below, rim = round(0.6 * dpi) / dpi, round(0.5 * dpi) / dpi, round(0.3 * dpi) / dpi
@@ -147,6 +147,20 @@ def _legend(ax: Axes, names: Sequence[str]) -> None:
     ax.legend(dots, names, loc="upper left", bbox_to_anchor=(1.0, 1.0), frameon=False, handletextpad=0.2, ncols=columns)
 
 # %% ../nbs/05_manifold.ipynb #bf32aa30
+def _draw_dots(ax: Axes, mean: np.ndarray, dims: Sequence[int], colours: np.ndarray) -> None:
+    "One dot per image; with a single dimension they are spread out upwards by chance."
+    random = np.random.RandomState(0)
+    order = random.permutation(len(mean))
+    up = mean[order, dims[1]] if len(dims) > 1 else random.uniform(-1, 1, len(mean))
+    ax.scatter(mean[order, dims[0]], up, c=colours[order], s=np.clip(20_000 / len(mean), 3, 16), alpha=0.7, linewidths=0)
+    ax.set_xlabel(f"z[{dims[0]}]")
+    if len(dims) > 1:
+        ax.set_ylabel(f"z[{dims[1]}]")
+        ax.set_aspect("equal", adjustable="datalim")
+    else:
+        ax.set_yticks([])
+
+# %% ../nbs/05_manifold.ipynb #ed9a9970
 def plot_latent_scatter(
     model: CVAE,
     images: Any,  # stored images [N, H, W, C], in memory or on disk
@@ -161,17 +175,9 @@ def plot_latent_scatter(
     places, names = (None, []) if labels is None else _classes(labels, len(images), class_names)
     mean, _ = encode_images(model, images, binarize)
     if ax is None:
-        ax = plt.subplots(figsize=(7, 6), layout="constrained")[1]
-    up = mean[:, dims[1]] if len(dims) > 1 else np.random.RandomState(0).uniform(-1, 1, len(mean))  # one number: spread out
+        ax = plt.subplots(figsize=(6.4, 5.4), layout="constrained")[1]
     colours = np.array(["tab:blue"] * len(mean)) if places is None else _colours(len(names))[places]
-    order = np.random.RandomState(0).permutation(len(mean))  # sorted labels would hide one class under the next
-    ax.scatter(mean[order, dims[0]], up[order], c=colours[order], s=np.clip(20_000 / len(mean), 3, 16), alpha=0.7, linewidths=0)
-    ax.set_xlabel(f"z[{dims[0]}]")
-    if len(dims) > 1:
-        ax.set_ylabel(f"z[{dims[1]}]")
-        ax.set_aspect("equal", adjustable="datalim")
-    else:
-        ax.set_yticks([])
+    _draw_dots(ax, mean, dims, colours)
     if names:
         _legend(ax, names)
     return ax
