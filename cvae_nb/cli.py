@@ -126,7 +126,7 @@ def default_out(
 # %% ../nbs/08_cli.ipynb #b898f1d4
 def _check_place(path: Path) -> None:
     "ValueError unless something can be written at `path`, whose folders may be missing."
-    above = next(folder for folder in path.absolute().parents if folder.exists() or folder.is_symlink())
+    above = next(folder for folder in path.parents if folder.exists() or folder.is_symlink())
     if not above.is_dir() or not os.access(above, os.W_OK | os.X_OK):
         raise ValueError(f"out: nothing can be written to {str(above)!r}; a folder that can be written to is expected")
 
@@ -426,8 +426,8 @@ def read_model(
     try:
         model = keras.saving.load_model(path, compile=False)
     except Exception as error:  # a damaged file fails in many ways
-        raise ValueError(f"run: {str(path)!r} cannot be read ({one_line(error)[:200]}); the file is damaged or "
-                         "comes from another version") from error
+        expected = "a whole file is expected, written by `cvae_nb train` with a like version of Keras"
+        raise ValueError(f"run: {str(path)!r} cannot be read as a model; {expected}") from error
     if not isinstance(model, CVAE):
         raise ValueError(f"run: {str(path)!r} holds a {type(model).__name__}; a CVAE is expected")
     return model
@@ -441,7 +441,7 @@ def check_file(
     "ValueError unless a file may be written at `out`. Changes nothing."
     _check_place(out)
     if out.suffix.lower() not in suffixes:
-        expected = " or ".join(f"a name ending in {suffix}" if suffix else "a new folder" for suffix in suffixes)
+        expected = f"a name ending in {' or '.join(filter(None, suffixes))}" + (", or a new folder," if "" in suffixes else "")
         raise ValueError(f"out: {str(out)!r} came; {expected} is expected")
     if out.is_dir() if out.suffix else out.is_file() or (out.is_dir() and any(out.iterdir())):
         raise ValueError(f"out: {str(out)!r} is there already, and not what would be written; another name is expected")
