@@ -251,6 +251,7 @@ d = { 'settings': { 'branch': 'main',
                                'cvae_nb.train.run_epoch': ('train.html#run_epoch', 'cvae_nb/train.py'),
                                'cvae_nb.train.run_epochs': ('train.html#run_epochs', 'cvae_nb/train.py'),
                                'cvae_nb.train.run_settings': ('train.html#run_settings', 'cvae_nb/train.py'),
+                               'cvae_nb.train.set_threads': ('train.html#set_threads', 'cvae_nb/train.py'),
                                'cvae_nb.train.train': ('train.html#train', 'cvae_nb/train.py'),
                                'cvae_nb.train.train_step': ('train.html#train_step', 'cvae_nb/train.py'),
                                'cvae_nb.train.write_whole': ('train.html#write_whole', 'cvae_nb/train.py')}}}

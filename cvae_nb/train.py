@@ -5,10 +5,10 @@
 # %% auto #0
 __all__ = ['RECIPES', 'GOING_ON', 'ASKED', 'NOT_FINITE', 'DAMAGE', 'LOST', 'train_step', 'Evaluation', 'evaluate_elbo',
            'check_images', 'Recipe', 'make_recipe', 'make_optimizer', 'part_gradients', 'add_pairwise', 'compile_steps',
-           'History', 'write_whole', 'make_reporter', 'RunState', 'StopRequest', 'images_digest', 'run_settings',
-           'check_settings', 'Checkpoints', 'open_checkpoints', 'Pace', 'Run', 'lost_workers', 'mean_terms',
-           'run_epoch', 'end_epoch', 'run_epochs', 'choose_strategy', 'model_strategy', 'is_chief', 'make_run', 'train',
-           'plot_history']
+           'set_threads', 'History', 'write_whole', 'make_reporter', 'RunState', 'StopRequest', 'images_digest',
+           'run_settings', 'check_settings', 'Checkpoints', 'open_checkpoints', 'Pace', 'Run', 'lost_workers',
+           'mean_terms', 'run_epoch', 'end_epoch', 'run_epochs', 'choose_strategy', 'model_strategy', 'is_chief',
+           'make_run', 'train', 'plot_history']
 
 # %% ../nbs/03_train.ipynb #4c7f39f6
 import hashlib
@@ -67,9 +67,14 @@ def _filled(positions: tf.Tensor, n: int, size: int) -> tf.Tensor:
 
 @tf.function(reduce_retracing=True)
 def _sum_terms(model, x, noise, weights) -> tf.Tensor:
-    "Weighted sums of reconstruction and KL over a batch, float64 [2]."
-    terms = elbo_terms(model, x, noise=noise)
-    return tf.stack([tf.reduce_sum(tf.cast(part * weights, tf.float64)) for part in (terms.reconstruction, terms.kl)])
+    "Weighted sums of reconstruction and KL over a batch, float64 [2]; its two halves are computed side by side."
+    half, sums = (x.shape[0] or 0) // 2, []
+    parts = [slice(0, half), slice(half, None)] if half else [slice(0, None)]
+    for part in parts:
+        terms = elbo_terms(model, x[part], noise=noise[part])
+        both = tf.stack([terms.reconstruction, terms.kl]) * weights[part]
+        sums.append(tf.reduce_sum(tf.cast(both, tf.float64), axis=1))
+    return tf.add_n(sums)
 
 # %% ../nbs/03_train.ipynb #bc7414ac
 def evaluate_elbo(
@@ -110,14 +115,14 @@ def check_images(
 class Recipe(NamedTuple):
     "How a model is trained."
 
-    epochs: int | None = None  # None: ten, or as many as make `min_steps`
+    epochs: int | None = None  # None: ten, or more, for `min_steps`
     batch_size: int = 32  # images a step, over all workers
     learning_rate: float = 3e-3  # Adam's, at its highest
     warmup: float = 0.05  # share of the steps in which the rate rises from 0
     decay: bool = True  # the rate falls to 0 along a cosine
     kl: str = "analytic"  # the KL term: in closed form, or "sample"
     beta: float = 1.0  # weight of the KL term
-    min_steps: int = 2000
+    min_steps: int = 1200
 
 
 RECIPES = {"default": Recipe(), "tutorial": Recipe(epochs=10, learning_rate=1e-4, warmup=0.0, decay=False, kl="sample")}
@@ -237,6 +242,20 @@ def compile_steps(
         return step, totals, why
 
     return run_steps
+
+# %% ../nbs/03_train.ipynb #b768d574
+def set_threads() -> bool:  # whether it was done
+    "One thread for an operation, as many operations at a time as there are cores; unless it was decided, or TensorFlow runs."
+    chosen = {"TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS"} & set(os.environ)
+    if chosen or tf.config.threading.get_intra_op_parallelism_threads():
+        return False
+    try:
+        tf.config.threading.set_intra_op_parallelism_threads(1)
+        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+        tf.config.threading.set_inter_op_parallelism_threads(cores)
+    except RuntimeError:  # it has started
+        return False
+    return True
 
 # %% ../nbs/03_train.ipynb #4b63dd32
 class History:
