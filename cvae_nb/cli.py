@@ -4,11 +4,12 @@
 
 # %% auto #0
 __all__ = ['TF_LOG', 'RUN_FILES', 'COUNT', 'SEED', 'FORCE', 'TRAIN_OPTIONS', 'RUN', 'one_line', 'errors_told', 'without_log',
-           'log_hidden', 'use_threads', 'start_tensorflow', 'default_out', 'check_out', 'begin_run', 'make_config',
-           'label', 'build_model', 'whole_file', 'save_figure', 'plane_size', 'plane_dims', 'save_manifold',
-           'save_samples', 'save_results', 'figures', 'ended_early', 'fit', 'train_command', 'read_config',
-           'read_model', 'check_file', 'save_images', 'generate_command', 'manifold_command', 'Numbers', 'finite',
-           'option', 'add_command', 'signals_exit', 'main']
+           'log_hidden', 'start_tensorflow', 'default_out', 'check_out', 'begin_run', 'make_config', 'label',
+           'read_config', 'build_model', 'whole_file', 'save_figure', 'plane_size', 'plane_dims', 'save_manifold',
+           'save_samples', 'save_results', 'figures', 'ended_early', 'fit', 'check_alone', 'worker_index',
+           'worker_environments', 'run_workers', 'check_share', 'report', 'train_command', 'read_model', 'check_file',
+           'save_images', 'generate_command', 'manifold_command', 'Numbers', 'finite', 'option', 'add_command',
+           'signals_exit', 'main']
 
 # %% ../nbs/08_cli.ipynb #9287eef4
 import json
@@ -17,6 +18,8 @@ import os
 import re
 import shutil
 import signal
+import socket
+import subprocess
 import sys
 import tempfile
 import threading
@@ -83,22 +86,10 @@ def log_hidden() -> Iterator[None]:
             caught.seek(0)
             os.write(2, shown(caught.read().decode(errors="replace")).encode())
 
-# %% ../nbs/08_cli.ipynb #9519728a
-def use_threads() -> None:
-    "One thread inside an operation, as many operations at a time as there are cores, unless the environment says otherwise."
-    import tensorflow as tf
-
-    # measured: small convolutions gain more from both towers of a step at once than from threads inside one operation
-    if not {"TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS"} & set(os.environ):
-        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-        with suppress(RuntimeError):  # TensorFlow is in use already: the command was called from a notebook
-            tf.config.threading.set_intra_op_parallelism_threads(1)
-            tf.config.threading.set_inter_op_parallelism_threads(cores)
-
 # %% ../nbs/08_cli.ipynb #b5c8babc
 def start_tensorflow(
-    training: bool = False,  # choose the threads for training
-) -> None:
+    training: bool = False,  # choose threads and strategy for training
+) -> Any:  # the tf.distribute strategy
     "Import the library and start TensorFlow without its log."
     if "matplotlib" not in sys.modules:
         os.environ["MPLBACKEND"] = "Agg"
@@ -106,14 +97,17 @@ def start_tensorflow(
         import tensorflow as tf
 
         import cvae_nb.manifold  # noqa: F401  and with it all others
+        from cvae_nb.train import choose_strategy, set_threads
 
         if training:
-            use_threads()
+            set_threads()
+        strategy = choose_strategy() if training else tf.distribute.get_strategy()
         tf.zeros(1)  # the first operation finds the devices, and logs about them
+    return strategy
 
 # %% ../nbs/08_cli.ipynb #a771ebdb
 RUN_FILES = ("config.json", "history.csv", "model.keras", "samples.png", "reconstructions.png", "manifold.png", "cvae.gif",
-             "images")
+             "images", "checkpoints")
 
 
 def default_out(
@@ -149,9 +143,10 @@ def check_out(
 # %% ../nbs/08_cli.ipynb #46969947
 def _clear(out: Path) -> None:
     "Remove what an earlier run left."
-    names = [name for name in RUN_FILES if name != "images"]
+    names = [name for name in RUN_FILES if name not in ("images", "checkpoints")]
     for path in (*(out / name for name in (*names, "generated.png")), *(out / "images").glob("image_at_epoch_*")):
         path.unlink(missing_ok=True)
+    shutil.rmtree(out / "checkpoints", ignore_errors=True)
 
 
 def begin_run(
@@ -197,6 +192,25 @@ def make_config(
 def label(config: dict) -> str:
     "What figures and pictures of a run are called."
     return f"{config['data']}, {config['binarize']}, latent size {config['latent_dim']}"
+
+# %% ../nbs/08_cli.ipynb #1b771261
+def read_config(
+    run: Path,  # its folder
+    needed: Sequence[str] = ("config.json", "model.keras"),  # what else must be there
+) -> dict:
+    "The configuration of a run. ValueError or FileNotFoundError if it cannot be read, or something needed is missing."
+    expected = "the folder of a run of `cvae_nb train` is expected"
+    if not run.is_dir():
+        raise FileNotFoundError(f"run: {str(run)!r} is no folder; {expected}")
+    for name in needed:
+        if not (run / name).exists():
+            raise FileNotFoundError(f"run: {str(run)!r} holds no {name}; {expected}")
+    try:
+        config = json.loads((run / "config.json").read_text(encoding="utf-8"))
+        label(config)
+    except (ValueError, TypeError, KeyError) as error:
+        raise ValueError(f"run: {str(run / 'config.json')!r} is damaged; {expected}") from error
+    return config
 
 # %% ../nbs/08_cli.ipynb #4c972848
 def build_model(
@@ -339,7 +353,8 @@ def ended_early(
     if isinstance(stopped, FloatingPointError):
         with errors_told(FloatingPointError, code=1):
             raise FloatingPointError(f"{stopped}; {there}") from stopped
-    print(f"stopped in epoch {epochs + 1} of {config['recipe']['epochs']}: {there}", file=sys.stderr)
+    again = f"cvae_nb train --resume {out}"
+    print(f"stopped in epoch {epochs + 1} of {config['recipe']['epochs']}: {there}; `{again}` goes on", file=sys.stderr)
     raise click.exceptions.Exit(130 if isinstance(stopped, KeyboardInterrupt) else stopped.code)
 
 # %% ../nbs/08_cli.ipynb #76274cf2
@@ -349,6 +364,8 @@ def fit(
     config: dict,
     out: Path,  # the folder
     quiet: bool,  # no progress
+    resume: bool = False,  # go on from the newest checkpoint
+    chief: bool = True,  # of several workers, the one that writes
 ) -> BaseException | None:  # what ended the run early
     "Train a model and leave everything in the run's folder."
     import keras
@@ -357,37 +374,86 @@ def fit(
     from cvae_nb.train import train
 
     recipe = {key: config["recipe"][key] for key in ("epochs", "batch_size", "learning_rate", "beta", "kl")}
-    film = SaveImages(out / "images", fixed_latents(model, 16, config["seed"]))
+    film = SaveImages(out / "images", fixed_latents(model, 16, config["seed"]), resume)
     note = keras.callbacks.LambdaCallback(on_epoch_end=lambda epoch, logs: model.history.to_csv(out / "history.csv"))
     stopped = None
     try:
         train(model, data.train, data.test, recipe=config["recipe"]["name"], **recipe, binarize=config["binarize"],
-              seed=config["seed"], callbacks=[film, note], verbose=not quiet)
+              seed=config["seed"], callbacks=[film, note] if chief else [], verbose=not quiet,
+              folder=out / "checkpoints" if chief or resume else None, resume=resume)
     except (KeyboardInterrupt, SystemExit, FloatingPointError) as reason:
         stopped = reason
-    save_results(model, data, config, out, film.frames)
+    if chief:
+        save_results(model, data, config, out, film.frames)
     return stopped
 
-# %% ../nbs/08_cli.ipynb #a30e5179
-def train_command(source: str, recipe: str, out: Path | None, force: bool, quiet: bool, latent_dim: int, filters: list[int],
-                  binarize: str, seed: int, **changes: Any) -> None:
-    "The command `train`."
-    out = out or default_out(source)
-    with errors_told(ValueError, OSError):
-        check_out(out, force)
-    start_tensorflow(training=True)
-    from cvae_nb.data import load_images
+# %% ../nbs/08_cli.ipynb #292befb1
+def check_alone() -> None:
+    "ValueError if the command line says more than a run that goes on can take."
+    context = click.get_current_context(silent=True)
+    if context is None or context.params.get("resume") is None:
+        return
+    given = [param.opts[0] for param in context.command.params if param.name not in ("resume", "workers", "quiet")
+             and context.get_parameter_source(param.name) == click.core.ParameterSource.COMMANDLINE]
+    if given:
+        raise ValueError(f"resume: {', '.join(given)} came with it; a run goes on as it began, with nothing but --resume, "
+                         "--workers and --quiet")
 
-    with errors_told(ValueError, TypeError, OSError):
-        data = load_images(source)
-        config = make_config(source, data, recipe, changes, latent_dim=latent_dim, filters=filters, binarize=binarize, seed=seed)
-        model = build_model(config)
-        begin_run(out, config)
-    if not quiet:
-        print(f"{data.name}: {config['train_images']} training and {config['test_images']} test images "
-              f"{'x'.join(map(str, config['image_shape']))}, {model.count_params():,} parameters", flush=True)
-    with errors_told(OSError, code=1):
-        stopped = fit(model, data, config, out, quiet)
+# %% ../nbs/08_cli.ipynb #714330b9
+def worker_index() -> int:
+    "Which of several workers this process is, by `TF_CONFIG`; 0 where there is one."
+    return json.loads(os.environ.get("TF_CONFIG") or "{}").get("task", {}).get("index", 0)
+
+
+def worker_environments(
+    n: int,  # workers
+) -> list[dict]:  # environment variables for each
+    "Environments for workers on this machine, at ports that are free now."
+    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(n)]
+    cluster = {"worker": [f"127.0.0.1:{each.getsockname()[1]}" for each in sockets]}
+    for each in sockets:
+        each.close()
+    tasks = [{"cluster": cluster, "task": {"type": "worker", "index": k}} for k in range(n)]
+    return [os.environ | {"TF_CONFIG": json.dumps(task)} for task in tasks]
+
+# %% ../nbs/08_cli.ipynb #15c71a64
+def run_workers(
+    n: int,  # workers
+) -> int:  # the exit code of the first
+    "Run this very command as workers on this machine; the first one's output is the command's."
+    command = [sys.executable, "-m", "cvae_nb.cli", *click.get_current_context().find_root().obj]
+    mute = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+    first, *others = [subprocess.Popen(command, env=environment, start_new_session=True, **(mute if k else {}))
+                      for k, environment in enumerate(worker_environments(n))]
+    try:
+        return first.wait()
+    except SystemExit as stop:
+        first.send_signal(stop.code - 128)
+        return first.wait()
+    finally:
+        for each in others:
+            with suppress(subprocess.TimeoutExpired):
+                each.wait(timeout=10 if first.returncode == 0 else 2)
+            each.kill()
+
+# %% ../nbs/08_cli.ipynb #94ba80be
+def check_share(
+    config: dict,
+    strategy: Any,  # of tf.distribute
+) -> None:
+    "ValueError unless every replica gets the same number of images of each batch."
+    size, replicas = config["recipe"]["batch_size"], strategy.num_replicas_in_sync
+    if size % replicas:
+        raise ValueError(f"batch_size: {size} came with {replicas} replicas; a multiple of {replicas} is expected")
+
+
+def report(
+    model: Any,  # a CVAE
+    config: dict,
+    out: Path,  # the folder
+    stopped: BaseException | None,  # from `fit`
+) -> None:
+    "Print the figures of a run and the paths of what it left; raises as `ended_early` does."
     history = getattr(model, "history", ())  # none yet if the run was stopped before its first step
     if len(history):
         print(figures(config, history))
@@ -395,23 +461,37 @@ def train_command(source: str, recipe: str, out: Path | None, force: bool, quiet
         ended_early(stopped, len(history), config, out)
     print("\n".join(str(out / name) for name in RUN_FILES))
 
-# %% ../nbs/08_cli.ipynb #1b771261
-def read_config(
-    run: Path,  # its folder
-) -> dict:
-    "The configuration of a run. ValueError or FileNotFoundError if there is none, or no model."
-    expected = "the folder of a run of `cvae_nb train` is expected"
-    if not run.is_dir():
-        raise FileNotFoundError(f"run: {str(run)!r} is no folder; {expected}")
-    for name in ("config.json", "model.keras"):
-        if not (run / name).is_file():
-            raise FileNotFoundError(f"run: {str(run)!r} holds no {name}; {expected}")
-    try:
-        config = json.loads((run / "config.json").read_text(encoding="utf-8"))
-        label(config)
-    except (ValueError, TypeError, KeyError) as error:
-        raise ValueError(f"run: {str(run / 'config.json')!r} is damaged; {expected}") from error
-    return config
+# %% ../nbs/08_cli.ipynb #a30e5179
+def train_command(source: str, recipe: str, out: Path | None, force: bool, quiet: bool, latent_dim: int, filters: list[int],
+                  binarize: str, seed: int, *, resume: Path | None = None, workers: int = 1, **changes: Any) -> None:
+    "The command `train`."
+    out, chief = resume or out or default_out(source), worker_index() == 0
+    with errors_told(ValueError, OSError):
+        check_alone()
+        config = read_config(resume, ("config.json", "checkpoints")) if resume else {}
+        if not resume and chief:
+            check_out(out, force)
+    if workers > 1 and not os.environ.get("TF_CONFIG"):
+        raise click.exceptions.Exit(run_workers(workers))
+    strategy = start_tensorflow(training=True)
+    from cvae_nb.data import load_images
+
+    with errors_told(ValueError, TypeError, OSError):
+        data = load_images(config.get("source", source))
+        sizes = {"latent_dim": latent_dim, "filters": filters, "binarize": binarize, "seed": seed}
+        config = config or make_config(source, data, recipe, changes, **sizes)
+        check_share(config, strategy)
+        with strategy.scope():
+            model = build_model(config)
+        if not resume and chief:
+            begin_run(out, config)
+    if chief and not quiet:
+        print(f"{data.name}: {config['train_images']} training and {config['test_images']} test images "
+              f"{'x'.join(map(str, config['image_shape']))}, {model.count_params():,} parameters", flush=True)
+    with errors_told(OSError, code=1), errors_told(ValueError):
+        stopped = fit(model, data, config, out, quiet, resume is not None, chief)
+    if chief:
+        report(model, config, out, stopped)
 
 # %% ../nbs/08_cli.ipynb #1dbb1a68
 def read_model(
@@ -558,6 +638,8 @@ TRAIN_OPTIONS = [
     option("--seed", type=SEED, default=0, help="Of first weights, order and noise."),
     option("--out", type=click.Path(path_type=Path), help="Folder of the run.  [default: runs/NAME]"),
     option("--force", is_flag=True, help="Replace an earlier run in that folder."),
+    option("--resume", type=click.Path(path_type=Path), metavar="RUN", help="Go on with the run in this folder, as it began."),
+    option("--workers", type=COUNT, default=1, help="Processes on this machine that share every batch."),
     option("--quiet", is_flag=True, help="Only the figures at the end."),
 ]
 
@@ -607,9 +689,10 @@ def main(
     args: Sequence[str] | None = None,  # None: those of the process
 ) -> int:  # the exit code
     "The command `cvae_nb`."
+    given = list(sys.argv[1:] if args is None else args)
     try:
         with signals_exit():
-            return cli.main(args=args, prog_name="cvae_nb", standalone_mode=False) or 0
+            return cli.main(args=args, prog_name="cvae_nb", standalone_mode=False, obj=given) or 0
     except click.ClickException as error:
         print(f"error: {one_line(error)}", file=sys.stderr)
         return error.exit_code

@@ -159,6 +159,7 @@ def make_gif(
     if not 2 <= _whole_number(colours, "colours") <= 256:
         raise ValueError(f"colours={colours} came; a whole number from 2 to 256 is expected")
     durations = [1000 * seconds] * (len(pictures) - 1) + [1000 * hold]
+    durations = durations if len(pictures) > 1 else durations[0]  # Pillow wants a number for a single picture
     iio.imwrite(path, [_fewer_colours(picture, colours) for picture in pictures], duration=durations, loop=0)
     return path
 

@@ -80,7 +80,7 @@ def _sharp_axes(height: int, width: int) -> Axes:
     "Axes in a new figure: a whole number of screen pixels for each of the picture's, 640 in all if that is possible."
     scale, dpi = max(1, 640 // max(height, width)), plt.rcParams["figure.dpi"]
     w, h = scale * width / dpi, scale * height / dpi
-    left, below, rim = round(0.6 * dpi) / dpi, round(0.5 * dpi) / dpi, round(0.3 * dpi) / dpi
+    left, below, rim = round(0.8 * dpi) / dpi, round(0.5 * dpi) / dpi, round(0.3 * dpi) / dpi
     total = left + w + rim, below + h + rim
     return plt.figure(figsize=total).add_axes((left / total[0], below / total[1], w / total[0], h / total[1]))
 

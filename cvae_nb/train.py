@@ -117,15 +117,16 @@ class Recipe(NamedTuple):
 
     epochs: int | None = None  # None: ten, or more, for `min_steps`
     batch_size: int = 32  # images a step, over all workers
-    learning_rate: float = 3e-3  # Adam's, at its highest
-    warmup: float = 0.05  # share of the steps in which the rate rises from 0
+    learning_rate: float = 1e-2  # Adam's, at its highest
+    averages: tuple[float, float] = (0.8, 0.95)  # Adam's beta_1 and beta_2: how slowly its two averages forget
+    warmup: float = 0.3  # share of the steps in which the rate rises from 0
     decay: bool = True  # the rate falls to 0 along a cosine
     kl: str = "analytic"  # the KL term: in closed form, or "sample"
     beta: float = 1.0  # weight of the KL term
     min_steps: int = 1200
 
 
-RECIPES = {"default": Recipe(), "tutorial": Recipe(epochs=10, learning_rate=1e-4, warmup=0.0, decay=False, kl="sample")}
+RECIPES = {"default": Recipe(), "tutorial": Recipe(10, 32, 1e-4, (0.9, 0.999), warmup=0.0, decay=False, kl="sample")}
 
 # %% ../nbs/03_train.ipynb #75d05818
 def make_recipe(
@@ -154,13 +155,14 @@ def make_optimizer(
     n_steps: int,  # of the whole run
 ) -> keras.optimizers.Optimizer:
     "Adam (Kingma and Ba 2015) with the recipe's rate: constant, or warmed up and let fall along a cosine."
+    beta_1, beta_2 = recipe.averages
     if not recipe.decay:
-        return keras.optimizers.Adam(recipe.learning_rate)
+        return keras.optimizers.Adam(recipe.learning_rate, beta_1, beta_2)
     warmup = round(recipe.warmup * n_steps)
     schedule = keras.optimizers.schedules.CosineDecay(
         0.0 if warmup else recipe.learning_rate, max(1, n_steps - warmup),
         warmup_target=recipe.learning_rate if warmup else None, warmup_steps=warmup)
-    return keras.optimizers.Adam(schedule)
+    return keras.optimizers.Adam(schedule, beta_1, beta_2)
 
 # %% ../nbs/03_train.ipynb #db2d4db3
 def part_gradients(
@@ -473,7 +475,7 @@ def check_settings(
     settings: dict,  # of the run that wants to
 ) -> None:
     "Raise `ValueError` naming what differs, unless a run goes on with the settings it began with."
-    noted = json.loads(path.read_text())
+    noted, settings = json.loads(path.read_text()), json.loads(json.dumps(settings))
     differ = [f"{key} was {noted.get(key)!r} and is {value!r}" for key, value in settings.items() if noted.get(key) != value]
     if differ:
         raise ValueError(f"folder {str(path.parent)!r} holds another run: {'; '.join(differ)}")
