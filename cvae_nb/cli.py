@@ -185,7 +185,7 @@ def make_config(
     return {"source": source if source in CLASS_NAMES else str(Path(source).expanduser().resolve()), "data": data.name,
             "train_images": len(data.train.images), "test_images": len(data.test.images),
             "image_shape": list(data.train.images.shape[1:]), **settings,
-            "recipe": {"name": recipe, **settled._asdict()},
+            "recipe": {"name": recipe, **settled._asdict(), "averages": list(settled.averages)},
             "versions": {"cvae_nb": __version__, "tensorflow": tf.__version__, "keras": keras.__version__}}
 
 # %% ../nbs/08_cli.ipynb #0a5a2f0a
@@ -463,7 +463,8 @@ def report(
 
 # %% ../nbs/08_cli.ipynb #a30e5179
 def train_command(source: str, recipe: str, out: Path | None, force: bool, quiet: bool, latent_dim: int, filters: list[int],
-                  binarize: str, seed: int, *, resume: Path | None = None, workers: int = 1, **changes: Any) -> None:
+                  binarize: str, seed: int, *, resume: Path | None = None, workers: int = 1, on_disk: bool = False,
+                  **changes: Any) -> None:
     "The command `train`."
     out, chief = resume or out or default_out(source), worker_index() == 0
     with errors_told(ValueError, OSError):
@@ -477,8 +478,8 @@ def train_command(source: str, recipe: str, out: Path | None, force: bool, quiet
     from cvae_nb.data import load_images
 
     with errors_told(ValueError, TypeError, OSError):
-        data = load_images(config.get("source", source))
-        sizes = {"latent_dim": latent_dim, "filters": filters, "binarize": binarize, "seed": seed}
+        data = load_images(config.get("source", source), on_disk=config.get("on_disk", on_disk))
+        sizes = {"latent_dim": latent_dim, "filters": filters, "binarize": binarize, "seed": seed, "on_disk": on_disk}
         config = config or make_config(source, data, recipe, changes, **sizes)
         check_share(config, strategy)
         with strategy.scope():
@@ -636,6 +637,7 @@ TRAIN_OPTIONS = [
     option("--binarize", type=click.Choice(["static", "dynamic", "grey"]), default="static",
            help="Pixels: 1 above .5, drawn anew at each use, or as they are."),
     option("--seed", type=SEED, default=0, help="Of first weights, order and noise."),
+    option("--on-disk", is_flag=True, help="Pictures of a folder are read as they are needed, not all at once."),
     option("--out", type=click.Path(path_type=Path), help="Folder of the run.  [default: runs/NAME]"),
     option("--force", is_flag=True, help="Replace an earlier run in that folder."),
     option("--resume", type=click.Path(path_type=Path), metavar="RUN", help="Go on with the run in this folder, as it began."),

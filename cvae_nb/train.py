@@ -117,7 +117,7 @@ class Recipe(NamedTuple):
 
     epochs: int | None = None  # None: ten, or more, for `min_steps`
     batch_size: int = 32  # images a step, over all workers
-    learning_rate: float = 1e-2  # Adam's, at its highest
+    learning_rate: float | None = None  # Adam's, at its highest; None: 0.01, and less for a run of more than 2,000 steps
     averages: tuple[float, float] = (0.8, 0.95)  # Adam's beta_1 and beta_2: how slowly its two averages forget
     warmup: float = 0.3  # share of the steps in which the rate rises from 0
     decay: bool = True  # the rate falls to 0 along a cosine
@@ -144,10 +144,13 @@ def make_recipe(
             raise ValueError(f"{field} is {value!r}; a whole number of at least 1 is expected")
     if recipe.batch_size > n_images:
         raise ValueError(f"batch_size is {recipe.batch_size}; at most {n_images} is expected, the number of training images")
-    if not (isinstance(recipe.learning_rate, (int, float)) and 0 < recipe.learning_rate < math.inf):
-        raise ValueError(f"learning_rate is {recipe.learning_rate!r}; a number above 0 is expected, such as 0.001")
+    rate = recipe.learning_rate
+    if rate is not None and not (isinstance(rate, (int, float)) and 0 < rate < math.inf):
+        raise ValueError(f"learning_rate is {rate!r}; a number above 0 is expected, such as 0.001")
     steps = math.ceil(n_images / recipe.batch_size)
-    return recipe._replace(epochs=recipe.epochs or max(10, math.ceil(recipe.min_steps / steps)))
+    epochs = recipe.epochs or max(10, math.ceil(recipe.min_steps / steps))
+    rate = rate or 0.01 * min(1.0, math.sqrt(2000 / (steps * epochs)))  # the longer, the smaller the steps
+    return recipe._replace(epochs=int(epochs), learning_rate=float(rate))
 
 # %% ../nbs/03_train.ipynb #c831c306
 def make_optimizer(
@@ -203,8 +206,8 @@ def compile_steps(
     binarize: str,
     seed: int,  # of order, pixels and draws
     towers: int = 2,  # parts of a batch that are computed side by side
-) -> Callable:
-    "A function `(order, start, stop, totals, asked) -> (step, totals, why)` that takes steps start .. stop-1 of one epoch."
+) -> tuple[Callable, Callable]:
+    "Functions `run_steps(order, start, stop, totals, asked, batches)`, for steps start .. stop-1 of one epoch, and `stream`."
     strategy = tf.distribute.get_strategy()
     n, size = len(images), recipe.batch_size
     replicas = strategy.num_replicas_in_sync
@@ -213,15 +216,21 @@ def compile_steps(
     read = batch_reader(images, binarize, seed)
     scaled = isinstance(optimizer, keras.optimizers.LossScaleOptimizer)  # it looks for infinities itself
 
-    def gradients(order, step, asked):
+    def places(step):
+        return tf.range((step % steps) * size, (step % steps) * size + size)
+
+    def batch(order, step, replica):
+        x = read(step, tf.gather(order, tf.minimum(places(step), n - 1)), replica, replicas)
+        return tf.ensure_shape(x, [share, *model.image_shape])
+
+    def gradients(order, step, asked, x):
         replica = tf.distribute.get_replica_context().replica_id_in_sync_group
         mine = slice(replica * share, (replica + 1) * share)
-        places = tf.range((step % steps) * size, (step % steps) * size + size)
-        real = tf.cast(places < n, tf.float32)
-        x = read(step, tf.gather(order, tf.minimum(places, n - 1)), replica, replicas)
+        real = tf.cast(places(step) < n, tf.float32)
+        x = batch(order, step, replica) if x is None else x
         noise = standard_normal((size, model.latent_dim), stream_seed(seed, "latent", step))
-        batch = (x, noise[mine], (real / tf.reduce_sum(real))[mine])
-        parts = zip(*(tf.split(tf.ensure_shape(t, [share, *t.shape[1:]]), towers) for t in batch), strict=True)
+        whole = (x, noise[mine], (real / tf.reduce_sum(real))[mine])
+        parts = zip(*(tf.split(tf.ensure_shape(t, [share, *t.shape[1:]]), towers) for t in whole), strict=True)
         sums, *grads = add_pairwise([part_gradients(model, *part, recipe, optimizer.scale_loss) for part in parts])
         finite = tf.reduce_all([tf.reduce_all(tf.math.is_finite(g)) for g in ([sums] if scaled else [sums, *grads])])
         return tf.concat([sums, [1.0 - tf.cast(finite, tf.float32), asked]], 0), grads
@@ -230,10 +239,11 @@ def compile_steps(
         optimizer.apply(grads, model.trainable_variables)
 
     @tf.function
-    def run_steps(order, start, stop, totals, asked):
+    def run_steps(order, start, stop, totals, asked, batches=None):
         step, why = start, GOING_ON
         while step < stop and why == GOING_ON:
-            sums, grads = strategy.run(gradients, (order, step, asked))
+            x = None if batches is None else next(batches)
+            sums, grads = strategy.run(gradients, (order, step, asked, x))
             sums = strategy.reduce("SUM", sums, axis=None)
             why = tf.where(sums[3] > 0.0, NOT_FINITE, tf.where(sums[4] > 0.0, ASKED, GOING_ON))
             if why != NOT_FINITE:
@@ -243,7 +253,17 @@ def compile_steps(
                 step += 1
         return step, totals, why
 
-    return run_steps
+    def stream(order, start):
+        resolver = strategy.cluster_resolver
+        workers = resolver.cluster_spec().num_tasks("worker") if resolver else 1
+        if not isinstance(images, PictureFiles) or replicas != workers:  # several replicas in a process read their own shares
+            return None
+        worker = resolver.task_id if resolver else 0
+        read_step = tf.data.Dataset.range(start, (start // steps + 1) * steps).map(
+            lambda step: batch(order, step, worker), num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
+        return iter(read_step.prefetch(tf.data.AUTOTUNE))
+
+    return run_steps, stream
 
 # %% ../nbs/03_train.ipynb #b768d574
 def set_threads() -> bool:  # whether it was done
@@ -582,6 +602,7 @@ class Run:
     images: np.ndarray | PictureFiles
     seed: int
     run_steps: Callable
+    stream: Callable
     callbacks: keras.callbacks.CallbackList
     pace: Pace
     reporter: _Quiet
@@ -621,6 +642,7 @@ def run_epoch(run: Run, epoch: int) -> None:
     "Take the steps of an epoch that are not taken yet. Raises `FloatingPointError`, `KeyboardInterrupt` or `SystemExit`."
     state, steps = run.state, run.steps_per_epoch
     order = epoch_order(len(run.images), run.seed, epoch)
+    batches = run.stream(order, state.step)
     saved = time.monotonic()
     while state.step < (epoch + 1) * steps:
         started, batch = time.monotonic(), state.step - epoch * steps
@@ -629,7 +651,7 @@ def run_epoch(run: Run, epoch: int) -> None:
         asked = tf.constant(float(run.stop.signal is not None))
         position = (tf.constant(state.step, tf.int64), tf.constant(stop, tf.int64), tf.constant(state.totals, tf.float64))
         with lost_workers():
-            step, totals, why = run.run_steps(order, *position, asked)
+            step, totals, why = run.run_steps(order, *position, asked, batches)
         taken, state.step, state.totals = int(step) - state.step, int(step), totals.numpy().tolist()
         if why == NOT_FINITE:
             raise FloatingPointError(
@@ -738,12 +760,12 @@ def make_run(
     with strategy.scope():
         model.compile(optimizer=make_optimizer(recipe, steps * recipe.epochs))
         model.optimizer.build(model.trainable_variables)
-        run_steps = compile_steps(model, model.optimizer, images, recipe, binarize, seed)
+        steps_and_stream = compile_steps(model, model.optimizer, images, recipe, binarize, seed)
     model.stop_training = False
     hooks = keras.callbacks.CallbackList(list(callbacks), model=model, epochs=recipe.epochs, steps=steps, verbose=0)
     reporter = make_reporter(verbose and is_chief(strategy))
     pace = Pace(callbacks, n_workers=strategy.num_replicas_in_sync)
-    return Run(model, recipe, images, seed, run_steps, hooks, pace, reporter, RunState(), StopRequest())
+    return Run(model, recipe, images, seed, *steps_and_stream, hooks, pace, reporter, RunState(), StopRequest())
 
 # %% ../nbs/03_train.ipynb #6623e5eb
 def train(
