@@ -60,11 +60,6 @@ class Evaluation(NamedTuple):
     kl: float  # KL(q(z|x) || p(z)), in closed form
 
 # %% ../nbs/03_train.ipynb #67c8474d
-def _filled(positions: tf.Tensor, n: int, size: int) -> tf.Tensor:
-    "Int64 positions [B] in a set of `n`, padded with 0 to `size`."
-    return tf.ensure_shape(tf.pad(positions, [[0, size - tf.shape(positions)[0]]]), [size])
-
-
 @tf.function(reduce_retracing=True)
 def _sum_terms(model, x, noise, weights) -> tf.Tensor:
     "Weighted sums of reconstruction and KL over a batch, float64 [2]; its two halves are computed side by side."
