@@ -4,17 +4,18 @@
 
 # %% auto #0
 __all__ = ['RECIPES', 'GOING_ON', 'ASKED', 'NOT_FINITE', 'DAMAGE', 'LOST', 'train_step', 'Evaluation', 'evaluate_elbo',
-           'check_images', 'Recipe', 'make_recipe', 'make_optimizer', 'part_gradients', 'add_pairwise', 'compile_steps',
-           'set_threads', 'History', 'write_whole', 'make_reporter', 'RunState', 'StopRequest', 'images_digest',
-           'run_settings', 'check_settings', 'Checkpoints', 'open_checkpoints', 'Pace', 'Run', 'lost_workers',
-           'mean_terms', 'run_epoch', 'end_epoch', 'run_epochs', 'choose_strategy', 'model_strategy', 'is_chief',
-           'make_run', 'train', 'plot_history']
+           'check_images', 'Recipe', 'make_recipe', 'make_optimizer', 'part_gradients', 'add_pairwise', 'share_batches',
+           'make_gradients', 'has_gpu', 'make_repeatable', 'make_stream', 'compile_steps', 'set_threads', 'History',
+           'write_whole', 'make_reporter', 'RunState', 'StopRequest', 'images_digest', 'run_settings', 'check_settings',
+           'Checkpoints', 'open_checkpoints', 'Pace', 'Run', 'lost_workers', 'mean_terms', 'run_epoch', 'end_epoch',
+           'run_epochs', 'choose_strategy', 'model_strategy', 'is_chief', 'make_run', 'train', 'plot_history']
 
 # %% ../nbs/03_train.ipynb #4c7f39f6
 import hashlib
 import json
 import math
 import os
+import re
 import signal
 import sys
 import threading
@@ -189,6 +190,89 @@ def add_pairwise(
         parts = [[a + b for a, b in zip(*pair, strict=True)] if len(pair) == 2 else pair[0] for pair in pairs]
     return list(parts[0])
 
+# %% ../nbs/03_train.ipynb #6b019b70
+def share_batches(
+    model: CVAE,
+    images: np.ndarray | PictureFiles,  # stored images [N, H, W, C]
+    recipe: Recipe,
+    binarize: str,
+    seed: int,  # of pixels and draws
+    replicas: int,  # devices that take part
+) -> tuple[Callable, Callable]:
+    "Functions of a step for a replica's share of its batch: `pictures(order, step, replica)`, `draws(step, replica)`."
+    n, size = len(images), recipe.batch_size
+    steps, share = math.ceil(n / size), size // replicas
+    read = batch_reader(images, binarize, seed)
+
+    def places(step):
+        return tf.range((step % steps) * size, (step % steps) * size + size)
+
+    def pictures(order, step, replica):  # [share, H, W, C]
+        x = read(step, tf.gather(order, tf.minimum(places(step), n - 1)), replica, replicas)
+        return tf.ensure_shape(x, [share, *model.image_shape])
+
+    def draws(step, replica):  # noise [share, D] and weights [share]; an image that fills up the last batch weighs 0
+        mine = slice(replica * share, (replica + 1) * share)
+        noise = standard_normal((size, model.latent_dim), stream_seed(seed, "latent", step))
+        real = tf.cast(places(step) < n, tf.float32)
+        weights = real / tf.reduce_sum(real)
+        return tf.ensure_shape(noise[mine], [share, model.latent_dim]), tf.ensure_shape(weights[mine], [share])
+
+    return pictures, draws
+
+# %% ../nbs/03_train.ipynb #ae97b5bb
+def make_gradients(
+    model: CVAE,
+    optimizer: keras.optimizers.Optimizer,
+    recipe: Recipe,
+    towers: int,  # parts of a share that are computed side by side
+    xla: bool,  # compile by XLA
+) -> Callable:
+    "A function of images, noise and weights: float32 [4], sums of three losses and 1 if anything is not finite; the gradients."
+    infinities_expected = isinstance(optimizer, keras.optimizers.LossScaleOptimizer)  # it looks for them itself
+
+    def gradients(*share):
+        parts = zip(*(tf.split(tensor, towers) for tensor in share), strict=True)
+        sums, *grads = add_pairwise([part_gradients(model, *part, recipe, optimizer.scale_loss) for part in parts])
+        finite = tf.reduce_all([tf.reduce_all(tf.math.is_finite(g)) for g in ([sums] if infinities_expected else [sums, *grads])])
+        return tf.concat([sums, [1.0 - tf.cast(finite, tf.float32)]], 0), grads
+
+    return tf.function(gradients, jit_compile=True) if xla else gradients
+
+# %% ../nbs/03_train.ipynb #faec0b8d
+def has_gpu() -> bool:
+    "Whether TensorFlow sees a GPU."
+    return bool(tf.config.list_physical_devices("GPU"))
+
+
+def make_repeatable(
+    seed: int,  # of TensorFlow's draws that are given no seed, which it then insists on
+) -> None:
+    "Have TensorFlow take only operations that repeat to the bit, in the whole process. On a CPU it does so anyway."
+    tf.random.set_seed(seed)
+    tf.config.experimental.enable_op_determinism()
+
+# %% ../nbs/03_train.ipynb #f8959bc1
+def make_stream(
+    pictures: Callable,  # from `share_batches`
+    steps: int,  # in an epoch
+    strategy: tf.distribute.Strategy,
+    on_disk: bool,
+) -> Callable:
+    "A function of an epoch's order and a step: an iterator over this worker's shares from there on; None if none is needed."
+    resolver = strategy.cluster_resolver
+    workers = resolver.cluster_spec().num_tasks("worker") if resolver else 1
+    worker = resolver.task_id if resolver else 0
+
+    def stream(order, start):
+        if not on_disk or strategy.num_replicas_in_sync != workers:  # several replicas in a process read their own shares
+            return None
+        read = tf.data.Dataset.range(start, (start // steps + 1) * steps).map(
+            lambda step: pictures(order, step, worker), num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
+        return iter(read.prefetch(tf.data.AUTOTUNE))
+
+    return stream
+
 # %% ../nbs/03_train.ipynb #85cab8ec
 GOING_ON, ASKED, NOT_FINITE = 0, 1, 2  # why a call of the compiled loop came back
 
@@ -200,35 +284,20 @@ def compile_steps(
     recipe: Recipe,
     binarize: str,
     seed: int,  # of order, pixels and draws
-    towers: int = 2,  # parts of a batch that are computed side by side
+    gpu: bool | None = None,  # compile for a GPU, by XLA; None: if there is one
 ) -> tuple[Callable, Callable]:
     "Functions `run_steps(order, start, stop, totals, asked, batches)`, for steps start .. stop-1 of one epoch, and `stream`."
     strategy = tf.distribute.get_strategy()
-    n, size = len(images), recipe.batch_size
-    replicas = strategy.num_replicas_in_sync
-    steps, share = math.ceil(n / size), size // replicas
-    towers = max(1, towers // replicas) if share % max(1, towers // replicas) == 0 else 1
-    read = batch_reader(images, binarize, seed)
-    scaled = isinstance(optimizer, keras.optimizers.LossScaleOptimizer)  # it looks for infinities itself
+    n, size, replicas = len(images), recipe.batch_size, strategy.num_replicas_in_sync
+    steps, gpu = math.ceil(n / size), has_gpu() if gpu is None else gpu
+    pictures, draws = share_batches(model, images, recipe, binarize, seed, replicas)
+    towers = 1 if gpu or replicas > 1 or size % 2 else 2
+    gradients = make_gradients(model, optimizer, recipe, towers, xla=gpu)
 
-    def places(step):
-        return tf.range((step % steps) * size, (step % steps) * size + size)
-
-    def batch(order, step, replica):
-        x = read(step, tf.gather(order, tf.minimum(places(step), n - 1)), replica, replicas)
-        return tf.ensure_shape(x, [share, *model.image_shape])
-
-    def gradients(order, step, asked, x):
+    def look(order, step, asked, x):
         replica = tf.distribute.get_replica_context().replica_id_in_sync_group
-        mine = slice(replica * share, (replica + 1) * share)
-        real = tf.cast(places(step) < n, tf.float32)
-        x = batch(order, step, replica) if x is None else x
-        noise = standard_normal((size, model.latent_dim), stream_seed(seed, "latent", step))
-        whole = (x, noise[mine], (real / tf.reduce_sum(real))[mine])
-        parts = zip(*(tf.split(tf.ensure_shape(t, [share, *t.shape[1:]]), towers) for t in whole), strict=True)
-        sums, *grads = add_pairwise([part_gradients(model, *part, recipe, optimizer.scale_loss) for part in parts])
-        finite = tf.reduce_all([tf.reduce_all(tf.math.is_finite(g)) for g in ([sums] if scaled else [sums, *grads])])
-        return tf.concat([sums, [1.0 - tf.cast(finite, tf.float32), asked]], 0), grads
+        sums, grads = gradients(pictures(order, step, replica) if x is None else x, *draws(step, replica))
+        return tf.concat([sums, [asked]], 0), grads
 
     def apply(grads):
         optimizer.apply(grads, model.trainable_variables)
@@ -238,7 +307,7 @@ def compile_steps(
         step, why = start, GOING_ON
         while step < stop and why == GOING_ON:
             x = None if batches is None else next(batches)
-            sums, grads = strategy.run(gradients, (order, step, asked, x))
+            sums, grads = strategy.run(look, (order, step, asked, x))
             sums = strategy.reduce("SUM", sums, axis=None)
             why = tf.where(sums[3] > 0.0, NOT_FINITE, tf.where(sums[4] > 0.0, ASKED, GOING_ON))
             if why != NOT_FINITE:
@@ -248,17 +317,7 @@ def compile_steps(
                 step += 1
         return step, totals, why
 
-    def stream(order, start):
-        resolver = strategy.cluster_resolver
-        workers = resolver.cluster_spec().num_tasks("worker") if resolver else 1
-        if not isinstance(images, PictureFiles) or replicas != workers:  # several replicas in a process read their own shares
-            return None
-        worker = resolver.task_id if resolver else 0
-        read_step = tf.data.Dataset.range(start, (start // steps + 1) * steps).map(
-            lambda step: batch(order, step, worker), num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
-        return iter(read_step.prefetch(tf.data.AUTOTUNE))
-
-    return run_steps, stream
+    return run_steps, make_stream(pictures, steps, strategy, isinstance(images, PictureFiles))
 
 # %% ../nbs/03_train.ipynb #b768d574
 def set_threads() -> bool:  # whether it was done
@@ -546,7 +605,7 @@ def _reason(error: Exception) -> str:
     "The first line of an error's message that says what happened, without TensorFlow's traces around it."
     lines = (getattr(error, "message", None) or str(error)).split("\n")
     told = [line for line in lines if line.strip() and not line.startswith((" ", "\t", "Graph execution error", "Detected at"))]
-    return (told or lines)[0][:200]
+    return re.sub(r"\{\{.*?\}\} ?| \[Op:\w+\]", "", (told or lines)[0])[:200]
 
 # %% ../nbs/03_train.ipynb #ccf499b5
 def open_checkpoints(
@@ -752,6 +811,8 @@ def make_run(
     if recipe.batch_size % strategy.num_replicas_in_sync:
         replicas = strategy.num_replicas_in_sync
         raise ValueError(f"batch_size is {recipe.batch_size}; a multiple of {replicas} is expected, the number of replicas")
+    if has_gpu():
+        make_repeatable(seed)
     with strategy.scope():
         model.compile(optimizer=make_optimizer(recipe, steps * recipe.epochs))
         model.optimizer.build(model.trainable_variables)
@@ -777,7 +838,7 @@ def train(
     kl: str | None = None,  # "analytic" or "sample"
     binarize: str = "static",  # static, grey or dynamic
     seed: int = 0,  # of the order of the images, dynamic pixels and draws; the model has its own
-    callbacks: Sequence[keras.callbacks.Callback] = (),
+    callbacks: Sequence[keras.callbacks.Callback] = (),  # what they remember is not in a checkpoint
     folder: str | os.PathLike | None = None,  # for checkpoints: after every epoch and every `save_minutes`
     resume: bool = False,  # go on from the newest checkpoint in `folder`, if there is one
     save_minutes: float = 10.0,
