@@ -738,7 +738,7 @@ def end_epoch(
         scores = evaluate_elbo(run.model, images, binarize=binarize, seed=run.seed)
         row[f"{prefix}_loss"] = scores.reconstruction + run.recipe.beta * scores.kl
         row |= {f"{prefix}_{name}": value for name, value in scores._asdict().items()}
-    row["learning_rate"] = float(run.model.optimizer.learning_rate)
+    row["learning_rate"] = float(tf.convert_to_tensor(run.model.optimizer.learning_rate))  # a variable, or a schedule's value
     before = state.rows[-1]["seconds"] if state.rows else 0.0
     row["images_per_second"] = len(run.images) / max(state.seconds - before, 1e-6)
     state.seconds += time.monotonic() - started
