@@ -93,6 +93,7 @@ def start_tensorflow(
     "Import the library and start TensorFlow without its log."
     if "matplotlib" not in sys.modules:
         os.environ["MPLBACKEND"] = "Agg"
+    os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")  # TensorFlow turns it on for some processors only
     with log_hidden() if os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2") != "0" else nullcontext():
         import tensorflow as tf
 
