@@ -22,7 +22,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from .data import _montage, _whole_number, prepare_batch, show_images, stored_images, stream_seed
 from .model import CVAE, standard_normal
-from .train import check_images, has_gpu
+from .train import check_images, count_cores, has_gpu
 
 # %% ../nbs/04_generate.ipynb #a7ad37ba
 def fixed_latents(
@@ -48,8 +48,7 @@ def _latents(model: CVAE, z: Any) -> np.ndarray:
 @tf.function(reduce_retracing=True)
 def _decode_parts(model: CVAE, parts: tf.Tensor) -> tf.Tensor:
     "Pixel probabilities [p, n, H, W, C] of latent vectors [p, n, D]; as many parts at a time as there are cores."
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    return tf.map_fn(model.sample, parts, parallel_iterations=cores, fn_output_signature=tf.float32)
+    return tf.map_fn(model.sample, parts, parallel_iterations=count_cores(), fn_output_signature=tf.float32)
 
 
 def generate_images(

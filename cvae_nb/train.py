@@ -5,10 +5,11 @@
 # %% auto #0
 __all__ = ['RECIPES', 'GOING_ON', 'ASKED', 'NOT_FINITE', 'DAMAGE', 'LOST', 'train_step', 'Evaluation', 'evaluate_elbo',
            'check_images', 'Recipe', 'make_recipe', 'make_optimizer', 'part_gradients', 'add_pairwise', 'share_batches',
-           'make_gradients', 'has_gpu', 'make_repeatable', 'make_stream', 'compile_steps', 'set_threads', 'History',
-           'write_whole', 'make_reporter', 'RunState', 'StopRequest', 'images_digest', 'run_settings', 'check_settings',
-           'Checkpoints', 'open_checkpoints', 'Pace', 'Run', 'lost_workers', 'mean_terms', 'run_epoch', 'end_epoch',
-           'run_epochs', 'choose_strategy', 'model_strategy', 'is_chief', 'make_run', 'train', 'plot_history']
+           'make_gradients', 'has_gpu', 'make_repeatable', 'make_stream', 'compile_steps', 'count_cores', 'set_threads',
+           'History', 'write_whole', 'make_reporter', 'RunState', 'StopRequest', 'images_digest', 'run_settings',
+           'check_settings', 'Checkpoints', 'open_checkpoints', 'Pace', 'Run', 'lost_workers', 'mean_terms',
+           'run_epoch', 'end_epoch', 'run_epochs', 'choose_strategy', 'model_strategy', 'is_chief', 'make_run', 'train',
+           'plot_history']
 
 # %% ../nbs/03_train.ipynb #4c7f39f6
 import hashlib
@@ -320,6 +321,11 @@ def compile_steps(
     return run_steps, make_stream(pictures, steps, strategy, isinstance(images, PictureFiles))
 
 # %% ../nbs/03_train.ipynb #b768d574
+def count_cores() -> int:
+    "Cores that this process may use."
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+
+
 def set_threads() -> bool:  # whether it was done
     "One thread for an operation, as many operations at a time as there are cores; unless it was decided, or TensorFlow runs."
     chosen = {"TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS"} & set(os.environ)
@@ -327,8 +333,7 @@ def set_threads() -> bool:  # whether it was done
         return False
     try:
         tf.config.threading.set_intra_op_parallelism_threads(1)
-        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-        tf.config.threading.set_inter_op_parallelism_threads(cores)
+        tf.config.threading.set_inter_op_parallelism_threads(count_cores())
     except RuntimeError:  # it has started
         return False
     return True
