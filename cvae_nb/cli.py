@@ -5,11 +5,11 @@
 # %% auto #0
 __all__ = ['TF_LOG', 'RUN_FILES', 'COUNT', 'SEED', 'FORCE', 'TRAIN_OPTIONS', 'RUN', 'one_line', 'errors_told', 'without_log',
            'log_hidden', 'start_tensorflow', 'default_out', 'check_out', 'begin_run', 'make_config', 'label',
-           'read_config', 'build_model', 'whole_file', 'save_figure', 'plane_size', 'plane_dims', 'save_manifold',
-           'save_samples', 'save_results', 'figures', 'ended_early', 'fit', 'check_alone', 'worker_index',
-           'worker_environments', 'run_workers', 'check_share', 'report', 'train_command', 'read_model', 'check_file',
-           'save_images', 'generate_command', 'manifold_command', 'Numbers', 'finite', 'option', 'add_command',
-           'signals_exit', 'main']
+           'read_config', 'memory_size', 'build_model', 'whole_file', 'save_figure', 'plane_size', 'plane_dims',
+           'save_manifold', 'save_samples', 'save_results', 'figures', 'ended_early', 'fit', 'check_alone',
+           'worker_index', 'worker_environments', 'run_workers', 'check_share', 'report', 'train_command', 'read_model',
+           'check_file', 'save_images', 'generate_command', 'manifold_command', 'Numbers', 'finite', 'option',
+           'add_command', 'signals_exit', 'main']
 
 # %% ../nbs/08_cli.ipynb #9287eef4
 import json
@@ -88,20 +88,17 @@ def log_hidden() -> Iterator[None]:
 
 # %% ../nbs/08_cli.ipynb #b5c8babc
 def start_tensorflow(
-    training: bool = False,  # choose threads and strategy for training
+    training: bool = False,  # choose the strategy
 ) -> Any:  # the tf.distribute strategy
     "Import the library and start TensorFlow without its log."
     if "matplotlib" not in sys.modules:
         os.environ["MPLBACKEND"] = "Agg"
-    os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")  # TensorFlow turns it on for some processors only
     with log_hidden() if os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2") != "0" else nullcontext():
         import tensorflow as tf
 
         import cvae_nb.manifold  # noqa: F401  and with it all others
-        from cvae_nb.train import choose_strategy, set_threads
+        from cvae_nb.train import choose_strategy
 
-        if training:
-            set_threads()
         strategy = choose_strategy() if training else tf.distribute.get_strategy()
         tf.zeros(1)  # the first operation finds the devices, and logs about them
     return strategy
@@ -214,19 +211,27 @@ def read_config(
     return config
 
 # %% ../nbs/08_cli.ipynb #4c972848
+def memory_size() -> float:
+    "Bytes of memory that this machine has; infinity where it does not say."
+    try:
+        return float(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"))
+    except (AttributeError, ValueError, OSError):
+        return math.inf
+
+
 def build_model(
     config: dict,  # from `make_config`
 ) -> Any:  # a CVAE
     "The untrained model of a run. ValueError for sizes that cannot be built."
-    import tensorflow as tf
+    from cvae_nb.model import CVAE, check_architecture, count_weights
 
-    from cvae_nb.model import CVAE
-
-    try:
-        return CVAE(config["latent_dim"], config["image_shape"], config["filters"], seed=config["seed"])
-    except (tf.errors.ResourceExhaustedError, MemoryError, OverflowError) as error:
-        sizes = f"latent_dim={config['latent_dim']} and filters={config['filters']}"
-        raise ValueError(f"{sizes} came; sizes are expected whose weights fit into memory") from error
+    sizes = config["latent_dim"], config["image_shape"], config["filters"]
+    check_architecture(*sizes)
+    needed, there = 4 * 4 * count_weights(*sizes), memory_size()
+    if needed > there:
+        raise ValueError(f"latent_dim={sizes[0]} and filters={sizes[2]} need {needed / 1e9:,.0f} GB of memory to train; "
+                         f"at most {there / 1e9:,.0f} GB are expected, as many as this machine has")
+    return CVAE(*sizes, seed=config["seed"])
 
 # %% ../nbs/08_cli.ipynb #f99f5016
 @contextmanager
@@ -374,7 +379,7 @@ def fit(
     from cvae_nb.generate import SaveImages, fixed_latents
     from cvae_nb.train import train
 
-    recipe = {key: config["recipe"][key] for key in ("epochs", "batch_size", "learning_rate", "beta", "kl")}
+    recipe = {key: config["recipe"][key] for key in ("epochs", "batch_size", "optimizer", "learning_rate", "beta", "kl")}
     film = SaveImages(out / "images", fixed_latents(model, 16, config["seed"]), resume)
     note = keras.callbacks.LambdaCallback(on_epoch_end=lambda epoch, logs: model.history.to_csv(out / "history.csv"))
     stopped = None
@@ -629,9 +634,10 @@ FORCE = option("--force", is_flag=True, help="Replace what an earlier command le
 TRAIN_OPTIONS = [
     click.Argument(["source"], default="digits"),
     option("--recipe", type=click.Choice(["default", "tutorial"]), default="default", help="Where the values below come from."),
-    option("--epochs", type=COUNT, help="Passes over the images.  [default: the recipe's, as for the next three]"),
+    option("--epochs", type=COUNT, help="Passes over the images.  [default: the recipe's, as for the next four]"),
     option("--batch-size", type=COUNT, help="Images a step."),
-    option("--learning-rate", type=click.FloatRange(0, min_open=True), callback=finite, help="Adam's, at its highest."),
+    option("--optimizer", type=click.Choice(["muon", "adam"]), help="What takes the steps."),
+    option("--learning-rate", type=click.FloatRange(0, min_open=True), callback=finite, help="At its highest."),
     option("--beta", type=click.FloatRange(0), callback=finite, help="Weight of the KL term."),
     option("--latent-dim", type=COUNT, default=2, help="Latent numbers for each image."),
     option("--filters", type=Numbers(1, "32,64"), default="32,64", help="Of each strided convolution."),
