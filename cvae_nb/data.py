@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['CLASS_NAMES', 'BINARIZE', 'STREAMS', 'Split', 'ImageData', 'show_images', 'PictureFiles', 'hold_out', 'load_images',
            'preprocess_images', 'stream_seed', 'epoch_order', 'prepare_batch', 'stored_images', 'batch_reader',
-           'make_dataset']
+           'count_cores', 'read_ahead', 'make_dataset']
 
 # %% ../nbs/00_data.ipynb #9b4f4b12
 import math
@@ -559,6 +559,22 @@ def _check_batches(n: int, batch_size: Any, epochs: Any, shard: Any) -> None:
     if not (isinstance(shard, tuple) and len(shard) == 2 and 0 <= shard[0] < shard[1]):
         raise ValueError(f"shard={shard!r} came; (worker, workers) with 0 <= worker < workers is expected")
 
+# %% ../nbs/00_data.ipynb #262c9ff8
+def count_cores() -> int:
+    "Cores that this process may use."
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+
+
+def read_ahead(
+    places: tf.data.Dataset,  # what says which images are in a batch
+    read: Callable,  # from an element of `places` to the batch
+) -> tf.data.Dataset:
+    "Batches in the order of their places, read before they are asked for."
+    options = tf.data.Options()
+    options.autotune.enabled = False
+    ready = places.map(read, num_parallel_calls=count_cores(), deterministic=True)
+    return ready.prefetch(count_cores()).with_options(options)
+
 # %% ../nbs/00_data.ipynb #a9c8150d
 def make_dataset(
     images: Any,  # stored images [N, H, W, C], in memory or on disk
@@ -582,5 +598,4 @@ def make_dataset(
         return epoch_order(n, seed, k) if shuffle else tf.range(n, dtype=tf.int64)
 
     batches = _index_batches(n, batch_size, order, epoch, epochs, drop_remainder)
-    ready = batches.map(lambda step, index: read(step, index, *shard), num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
-    return ready.prefetch(tf.data.AUTOTUNE)
+    return read_ahead(batches, lambda step, index: read(step, index, *shard))

@@ -20,9 +20,9 @@ import tensorflow as tf
 from matplotlib.axes import Axes
 from PIL import Image, ImageDraw, ImageFont
 
-from .data import _montage, _whole_number, prepare_batch, show_images, stored_images, stream_seed
+from .data import _montage, _whole_number, count_cores, prepare_batch, show_images, stored_images, stream_seed
 from .model import CVAE, standard_normal
-from .train import check_images, count_cores, has_gpu
+from .train import check_images, has_gpu
 
 # %% ../nbs/04_generate.ipynb #a7ad37ba
 def fixed_latents(
