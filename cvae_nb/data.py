@@ -352,7 +352,7 @@ def _read_path(source: str | os.PathLike, on_disk: bool) -> tuple[Split, Split |
         return _read_folder(path, on_disk)
     if path.is_file():
         return *_read_npz(path), None, path.stem
-    if path.suffix or len(path.parts) > 1 or not isinstance(source, str):
+    if path.suffix or os.sep in text or not isinstance(source, str):
         raise FileNotFoundError(f"source={text!r} does not exist; the path of an .npz or of a folder of pictures is expected")
     raise ValueError(f"source={text!r} is no known name and no path; {', '.join(CLASS_NAMES)}, a path or arrays are expected")
 

@@ -51,6 +51,9 @@ def _decode_parts(model: CVAE, parts: tf.Tensor) -> tf.Tensor:
     return tf.map_fn(model.sample, parts, parallel_iterations=count_cores(), fn_output_signature=tf.float32)
 
 
+_decode_parts._omit_frequent_tracing_warning = True  # each model has its own, traced once for each size
+
+
 def generate_images(
     model: CVAE,
     z: Any,  # latent vectors [n, D]

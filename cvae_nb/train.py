@@ -6,10 +6,11 @@
 __all__ = ['RECIPES', 'GOING_ON', 'ASKED', 'NOT_FINITE', 'DAMAGE', 'LOST', 'set_threads', 'train_step', 'Evaluation',
            'evaluate_elbo', 'check_images', 'Recipe', 'make_recipe', 'orthogonalize', 'Muon', 'make_optimizer',
            'part_gradients', 'add_pairwise', 'share_batches', 'make_gradients', 'has_gpu', 'make_repeatable',
-           'make_stream', 'compile_steps', 'History', 'write_whole', 'make_reporter', 'RunState', 'StopRequest',
-           'images_digest', 'run_settings', 'check_settings', 'Checkpoints', 'open_checkpoints', 'Pace', 'Run',
-           'lost_workers', 'mean_terms', 'run_epoch', 'end_epoch', 'run_epochs', 'choose_strategy', 'model_strategy',
-           'is_chief', 'make_run', 'train', 'plot_history']
+           'worker_place', 'make_stream', 'compile_steps', 'History', 'write_whole', 'make_reporter', 'RunState',
+           'AtOnce', 'StopRequest', 'images_digest', 'run_settings', 'check_settings', 'Checkpoints',
+           'open_checkpoints', 'check_together', 'Pace', 'Run', 'lost_workers', 'mean_terms', 'not_finite', 'run_epoch',
+           'end_epoch', 'run_epochs', 'await_workers', 'choose_strategy', 'model_strategy', 'is_chief', 'make_run',
+           'train', 'plot_history']
 
 # %% ../nbs/03_train.ipynb #4c7f39f6
 import hashlib
@@ -18,6 +19,7 @@ import math
 import os
 import re
 import signal
+import socket
 import sys
 import threading
 import time
@@ -99,6 +101,9 @@ def _sum_terms(model, x, noise, weights) -> tf.Tensor:
         sums.append(tf.reduce_sum(tf.cast(both, tf.float64), axis=1))
     return tf.add_n(sums)
 
+
+_sum_terms._omit_frequent_tracing_warning = True  # each model has its own, traced once
+
 # %% ../nbs/03_train.ipynb #bc7414ac
 def evaluate_elbo(
     model: CVAE,
@@ -153,6 +158,10 @@ class Recipe(NamedTuple):
 RECIPES = {"default": Recipe(), "tutorial": Recipe(10, 32, 1e-4, "adam", (0.9, 0.999), warmup=0.0, decay=False, kl="sample")}
 
 # %% ../nbs/03_train.ipynb #75d05818
+def _is_number(value: Any) -> bool:
+    return isinstance(value, (int, float, np.integer, np.floating)) and not isinstance(value, bool)
+
+
 def make_recipe(
     name: str,  # of one of `RECIPES`
     n_images: int,
@@ -168,11 +177,14 @@ def make_recipe(
             raise ValueError(f"{field} is {value!r}; a whole number of at least 1 is expected")
     if recipe.batch_size > n_images:
         raise ValueError(f"batch_size is {recipe.batch_size}; at most {n_images} is expected, the number of training images")
-    rate = recipe.learning_rate
-    if rate is not None and not (isinstance(rate, (int, float)) and 0 < rate < math.inf):
+    rate, beta = recipe.learning_rate, recipe.beta
+    if rate is not None and not (_is_number(rate) and 0 < rate < math.inf):
         raise ValueError(f"learning_rate is {rate!r}; a number above 0 is expected, such as 0.001")
-    if recipe.optimizer not in ("muon", "adam"):
-        raise ValueError(f"optimizer is {recipe.optimizer!r}; 'muon' or 'adam' is expected")
+    if not (_is_number(beta) and 0 <= beta < math.inf):
+        raise ValueError(f"beta is {beta!r}; a number of at least 0 is expected, such as 1.0")
+    for field, names in (("optimizer", ("muon", "adam")), ("kl", ("analytic", "sample"))):
+        if getattr(recipe, field) not in names:
+            raise ValueError(f"{field} is {getattr(recipe, field)!r}; {names[0]!r} or {names[1]!r} is expected")
     steps = math.ceil(n_images / recipe.batch_size)
     epochs = recipe.epochs or max(10, math.ceil(recipe.min_steps / steps))
     rate = rate or 0.01 * min(1.0, math.sqrt(2000 / (steps * epochs)))  # the longer, the smaller the steps
@@ -317,6 +329,16 @@ def make_repeatable(
     tf.config.experimental.enable_op_determinism()
 
 # %% ../nbs/03_train.ipynb #f8959bc1
+def worker_place(strategy: tf.distribute.Strategy) -> tuple[int, int]:  # this worker's number, and how many there are
+    "Where this process stands among the workers: a chief, if the cluster has one, comes first."
+    resolver = strategy.cluster_resolver
+    if resolver is None or not resolver.task_type:
+        return 0, 1
+    jobs = resolver.cluster_spec().as_dict()
+    chiefs, workers = (len(jobs.get(job, ())) for job in ("chief", "worker"))
+    return (resolver.task_id or 0) + (chiefs if resolver.task_type == "worker" else 0), max(1, chiefs + workers)
+
+
 def make_stream(
     pictures: Callable,  # from `share_batches`
     steps: int,  # in an epoch
@@ -324,9 +346,7 @@ def make_stream(
     on_disk: bool,
 ) -> Callable:
     "A function of an epoch's order and a step: an iterator over this worker's shares from there on; None if none is needed."
-    resolver = strategy.cluster_resolver
-    workers = resolver.cluster_spec().num_tasks("worker") if resolver else 1
-    worker = resolver.task_id if resolver else 0
+    worker, workers = worker_place(strategy)
 
     def stream(order, start):
         if not on_disk or strategy.num_replicas_in_sync != workers:  # several replicas in a process read their own shares
@@ -400,11 +420,11 @@ class History:
     @property
     def columns(self) -> list[str]:
         "The names of the columns."
-        return list(self.rows[0]) if self.rows else []
+        return list(dict.fromkeys(name for row in self.rows for name in row))
 
     def to_csv(self, path: str | os.PathLike) -> Path:  # the path
         "Write the rows, whole or not at all."
-        lines = [self.columns, *(row.values() for row in self.rows)]
+        lines = [self.columns, *([row.get(name, "") for name in self.columns] for row in self.rows)]
         return write_whole(path, "\n".join(",".join(map(str, line)) for line in lines) + "\n")
 
     def __repr__(self) -> str:
@@ -446,7 +466,8 @@ def _in_notebook() -> bool:
 
 def _progress_line(done: int, total: int, losses: dict, rate: float) -> str:
     "Share done, the epoch's means so far, speed and time left."
-    left = time.strftime("%H:%M:%S", time.gmtime((total - done) / rate)) if rate else "?"
+    seconds = round((total - done) / rate) if rate else 0
+    left = f"{seconds // 3600:02}:{seconds // 60 % 60:02}:{seconds % 60:02}" if rate else "?"
     figures = "  ".join(f"{name} {value:.1f}" for name, value in losses.items())
     return f"{done / total:4.0%}  {figures}  {rate:,.0f} images/s  {left} left"
 
@@ -479,10 +500,14 @@ class _Bar(_Lines):
 
     def start(self, history: History, epochs: int, images_per_epoch: int) -> None:
         super().start(history, epochs, images_per_epoch)
-        self.bar = tqdm(total=self.total, unit=" images", unit_scale=True, smoothing=0.1, dynamic_ncols=True, leave=False)
+        before = len(history) * images_per_epoch  # of a run that goes on
+        layout = "{percentage:3.0f}%|{bar:10}| {remaining} left, {rate_fmt}{postfix}"  # fits into 80 columns
+        self.bar = tqdm(total=self.total, initial=before, unit=" images", unit_scale=True, smoothing=0.1, leave=False,
+                        bar_format=layout)
 
     def step(self, done: int, losses: dict, rate: float) -> None:
-        self.bar.set_postfix({key: f"{value:.1f}" for key, value in losses.items()}, refresh=False)
+        names = {"elbo": "ELBO", "reconstruction": "rec", "kl": "KL"}
+        self.bar.set_postfix_str(", ".join(f"{short} {losses[name]:.1f}" for name, short in names.items()), refresh=False)
         self.bar.update(done - self.bar.n)
 
     def epoch(self) -> None:
@@ -537,14 +562,19 @@ class RunState(tf.train.experimental.PythonState):
         self.totals = [0.0] * 4  # of the epoch under way: loss, reconstruction, KL, images
         self.rows: list[dict] = []  # of the history
         self.seconds = 0.0  # spent on training and evaluation
+        self.ended = False  # after the last epoch, or when a callback said that it is enough
 
     def serialize(self) -> str:
-        return json.dumps({key: getattr(self, key) for key in ("step", "totals", "rows", "seconds")})
+        return json.dumps({key: getattr(self, key) for key in ("step", "totals", "rows", "seconds", "ended")})
 
     def deserialize(self, text: str) -> None:
         self.__dict__.update(json.loads(text))
 
 # %% ../nbs/03_train.ipynb #42c573f5
+class AtOnce(KeyboardInterrupt):
+    "A second request to stop: the run ends where it is, and nothing more is saved."
+
+
 class StopRequest:
     "Within a `with`, notes SIGINT and SIGTERM in `signal` instead of acting on them (in the main thread; elsewhere none arrive)."
 
@@ -553,7 +583,7 @@ class StopRequest:
 
     def __enter__(self) -> "StopRequest":
         main = threading.current_thread() is threading.main_thread()
-        numbers = (signal.SIGINT, signal.SIGTERM) if main else ()
+        numbers = [n for n in (signal.SIGINT, signal.SIGTERM) if main and signal.getsignal(n) != signal.SIG_IGN]
         self.handlers = {number: signal.signal(number, self.note) for number in numbers}
         return self
 
@@ -564,8 +594,13 @@ class StopRequest:
     def note(self, number: int, frame: Any) -> None:
         "Remember the request; at the second, end at once."
         if self.signal is not None:
-            raise KeyboardInterrupt
+            raise AtOnce("stopped at once; the newest checkpoint, if there is one, is what the run can go on from")
         self.signal = number
+
+    def heed(self, told: str) -> None:
+        "Raise `KeyboardInterrupt` or `SystemExit` if a stop was asked for."
+        if self.signal is not None:
+            raise KeyboardInterrupt(told) if self.signal == signal.SIGINT else SystemExit(143)
 
 # %% ../nbs/03_train.ipynb #3d8f60f0
 def images_digest(
@@ -587,10 +622,12 @@ def run_settings(
     recipe: Recipe,
     binarize: str,
     seed: int,
+    held: dict | None = None,  # held-out images by prefix: "val", "test"
 ) -> dict:
     "All that decides the course of a run, as plain values."
     return {"latent_dim": model.latent_dim, "image_shape": list(model.image_shape), "filters": list(model.filters),
             "dtype_policy": keras.config.dtype_policy().name, "n_images": len(images), "images": images_digest(images),
+            **{f"{prefix}_images": images_digest(each) for prefix, each in (held or {}).items()},
             "binarize": binarize, "seed": seed, **recipe._asdict()}
 
 # %% ../nbs/03_train.ipynb #683fb07a
@@ -599,8 +636,12 @@ def check_settings(
     settings: dict,  # of the run that wants to
 ) -> None:
     "Raise `ValueError` naming what differs, unless a run goes on with the settings it began with."
-    noted, settings = json.loads(path.read_text()), json.loads(json.dumps(settings))
-    differ = [f"{key} was {noted.get(key)!r} and is {value!r}" for key, value in settings.items() if noted.get(key) != value]
+    try:
+        noted, settings = json.loads(path.read_text()), json.loads(json.dumps(settings))
+    except ValueError as error:
+        raise ValueError(f"file {str(path)!r} is damaged; the settings of the run in that folder are expected") from error
+    keys = dict.fromkeys((*settings, *noted))
+    differ = [f"{key} was {noted.get(key)!r} and is {settings.get(key)!r}" for key in keys if noted.get(key) != settings.get(key)]
     if differ:
         raise ValueError(f"folder {str(path.parent)!r} holds another run: {'; '.join(differ)}")
 
@@ -616,7 +657,17 @@ class Checkpoints:
         self.folder, self.state, self.saved = Path(folder), state, None
         variables = [variable.value for variable in (*model.weights, *model.optimizer.variables)]
         self.checkpoint = tf.train.Checkpoint(variables=variables, state=state)
-        self.manager = tf.train.CheckpointManager(self.checkpoint, str(self.folder), max_to_keep=2)
+        self.manager = self._manager()
+
+    def _manager(self) -> tf.train.CheckpointManager:
+        "TensorFlow's manager. A damaged list of checkpoints is removed: the checkpoints themselves tell what there is."
+        try:
+            return tf.train.CheckpointManager(self.checkpoint, str(self.folder), max_to_keep=2)
+        except DAMAGE as error:
+            told = f"the list of checkpoints in folder {str(self.folder)!r} is damaged ({_reason(error)}); it is made anew"
+            warnings.warn(told, stacklevel=5)
+            (self.folder / "checkpoint").unlink()
+            return tf.train.CheckpointManager(self.checkpoint, str(self.folder), max_to_keep=2)
 
     def paths(self) -> list[Path]:
         "What is there, newest first."
@@ -624,7 +675,7 @@ class Checkpoints:
 
     def save(self) -> None:
         "Write a checkpoint, whole or not at all. Raises `OSError` if it cannot be written."
-        place = (self.state.step, len(self.state.rows))
+        place = (self.state.step, len(self.state.rows), self.state.ended)
         if place == self.saved:
             return
         try:
@@ -644,7 +695,7 @@ class Checkpoints:
             except DAMAGE as error:
                 warnings.warn(f"checkpoint {path.name} is damaged ({_reason(error)}); the one before it is tried", stacklevel=4)
                 continue
-            self.saved = (self.state.step, len(self.state.rows))
+            self.saved = (self.state.step, len(self.state.rows), self.state.ended)
             return True
         if paths:
             raise OSError(f"folder {str(self.folder)!r} holds {len(paths)} checkpoints, and none of them can be read")
@@ -677,6 +728,26 @@ def open_checkpoints(
         write_whole(noted, json.dumps(settings, indent=1))
         checkpoints.save()
     return checkpoints
+
+
+def check_together(
+    model: CVAE,
+    state: RunState,
+) -> None:
+    "Raise `ValueError` if other workers begin at another step than this one."
+    strategy = model_strategy(model)
+    if worker_place(strategy)[1] == 1:
+        return
+
+    @tf.function
+    def total():
+        return strategy.reduce("SUM", strategy.run(lambda: tf.constant(state.step, tf.int64)), axis=None)
+
+    with lost_workers():
+        steps = total()
+    if int(steps) != state.step * strategy.num_replicas_in_sync:
+        raise ValueError(f"folder: this worker would go on at step {state.step} and another one elsewhere; "
+                         "a folder that all workers see is expected")
 
 # %% ../nbs/03_train.ipynb #80171cfd
 class Pace:
@@ -713,6 +784,7 @@ class Run:
     state: RunState
     stop: StopRequest
     save: Callable = lambda: None  # of a checkpoint
+    go_back: Callable = lambda: False  # to the newest checkpoint: whether there was one
     save_seconds: float = math.inf  # between two of them, at most
 
     @property
@@ -742,6 +814,17 @@ def mean_terms(
     return {"loss": loss, "reconstruction": reconstruction, "kl": kl, "elbo": -(reconstruction + kl)}
 
 # %% ../nbs/03_train.ipynb #946ff758
+def not_finite(
+    run: Run,
+    what: str,  # is not finite, and where
+) -> None:
+    "Go back to the newest checkpoint, if there is one, and raise `FloatingPointError`."
+    kept = "those before it"
+    if run.go_back():
+        kept = f"those of step {run.state.step}, the newest checkpoint"
+    raise FloatingPointError(f"{what}; the weights are {kept}: try a lower learning_rate than {run.recipe.learning_rate:g}")
+
+
 def run_epoch(run: Run, epoch: int) -> None:
     "Take the steps of an epoch that are not taken yet. Raises `FloatingPointError`, `KeyboardInterrupt` or `SystemExit`."
     state, steps = run.state, run.steps_per_epoch
@@ -758,9 +841,7 @@ def run_epoch(run: Run, epoch: int) -> None:
             step, totals, why = run.run_steps(order, *position, asked, batches)
         taken, state.step, state.totals = int(step) - state.step, int(step), totals.numpy().tolist()
         if why == NOT_FINITE:
-            raise FloatingPointError(
-                f"the loss or its gradient is not finite at step {state.step + 1} (epoch {epoch + 1}); the weights are those "
-                f"before it: try a lower learning_rate than {run.recipe.learning_rate:g}")
+            not_finite(run, f"the loss or its gradient is not finite at step {state.step + 1} (epoch {epoch + 1})")
         seconds = time.monotonic() - started
         state.seconds += seconds
         run.pace.measured(taken, seconds)
@@ -769,7 +850,7 @@ def run_epoch(run: Run, epoch: int) -> None:
         done = epoch * len(run.images) + int(state.totals[3])
         run.reporter.step(done, losses, taken * run.recipe.batch_size / max(seconds, 1e-6))
         if why == ASKED:
-            raise KeyboardInterrupt(f"stopped after step {state.step}") if run.stop.signal == signal.SIGINT else SystemExit(143)
+            run.stop.heed(f"stopped after step {state.step}")
         if time.monotonic() - saved > run.save_seconds:
             run.save()
             saved = time.monotonic()
@@ -786,6 +867,8 @@ def end_epoch(
     row = {"epoch": epoch + 1, "step": state.step, **mean_terms(state.totals)}
     for prefix, images in held.items():
         scores = evaluate_elbo(run.model, images, binarize=binarize, seed=run.seed)
+        if not math.isfinite(scores.elbo):
+            not_finite(run, f"the ELBO of the {prefix} images is not finite after step {state.step} (epoch {epoch + 1})")
         row[f"{prefix}_loss"] = scores.reconstruction + run.recipe.beta * scores.kl
         row |= {f"{prefix}_{name}": value for name, value in scores._asdict().items()}
     row["learning_rate"] = float(tf.convert_to_tensor(run.model.optimizer.learning_rate))  # a variable, or a schedule's value
@@ -804,31 +887,61 @@ def run_epochs(
     binarize: str,
 ) -> None:
     "Take the epochs that the history does not hold yet."
+    state, logs = run.state, {}
     run.callbacks.on_train_begin()
     run.reporter.start(History(run.state.rows), run.recipe.epochs, len(run.images))
     try:
-        while len(run.state.rows) < run.recipe.epochs and not run.model.stop_training:
-            epoch = len(run.state.rows)
+        while len(state.rows) < run.recipe.epochs and not (state.ended or run.model.stop_training):
+            epoch = len(state.rows)
             run.callbacks.on_epoch_begin(epoch)
             run_epoch(run, epoch)
             row = end_epoch(run, epoch, held, binarize)
-            run.callbacks.on_epoch_end(epoch, {key: value for key, value in row.items() if key not in ("epoch", "step")})
+            logs = {key: value for key, value in row.items() if key not in ("epoch", "step")}
+            run.callbacks.on_epoch_end(epoch, logs)
             run.save()
             run.reporter.epoch()
-    except (KeyboardInterrupt, SystemExit, FloatingPointError):
-        run.save()
+        run.stop.heed(f"stopped after step {state.step}")
+    except (KeyboardInterrupt, SystemExit) as end:
+        if not isinstance(end, AtOnce):
+            run.save()
         raise
     finally:
         run.reporter.close()
-    run.callbacks.on_train_end()
+    run.callbacks.on_train_end(logs)
+    state.ended = True
+    run.save()
 
 # %% ../nbs/03_train.ipynb #d961a4fc
+def await_workers(
+    addresses: Sequence[str],  # host:port of every worker
+    mine: int,  # which of them is this one
+    timeout_seconds: float,
+) -> None:
+    "Wait until every worker's address answers, and answer at this one's. Raises `ConnectionError` when the time is over."
+    waiting = [address for k, address in enumerate(addresses) if k != mine]
+    deadline = time.monotonic() + timeout_seconds
+    with socket.create_server(("", int(addresses[mine].rpartition(":")[2]))):
+        while waiting:
+            host, _, port = waiting[0].rpartition(":")
+            try:
+                socket.create_connection((host, int(port)), timeout=1.0).close()
+                waiting.pop(0)
+            except OSError as error:
+                if time.monotonic() > deadline:
+                    raise ConnectionError(f"worker {waiting[0]} did not answer within {timeout_seconds:g} seconds; "
+                                          "start all of them again with resume") from error
+                time.sleep(0.1)
+
+
 def choose_strategy(
     timeout_seconds: float = 120.0,  # how long workers wait for each other before they give up
 ) -> tf.distribute.Strategy:
     "The `tf.distribute` strategy that suits the environment. With several workers it must be called before TensorFlow is used."
-    workers = json.loads(os.environ.get("TF_CONFIG") or "{}").get("cluster", {}).get("worker", [])
-    if len(workers) > 1:
+    told = json.loads(os.environ.get("TF_CONFIG") or "{}")
+    chiefs, workers = (told.get("cluster", {}).get(job, []) for job in ("chief", "worker"))
+    if len(chiefs) + len(workers) > 1:
+        mine = told["task"]["index"] + (len(chiefs) if told["task"]["type"] == "worker" else 0)
+        await_workers([*chiefs, *workers], mine, timeout_seconds)
         options = tf.distribute.experimental.CommunicationOptions(timeout_seconds=timeout_seconds)
         return tf.distribute.MultiWorkerMirroredStrategy(communication_options=options)
     if len(tf.config.list_physical_devices("GPU")) > 1:
@@ -843,8 +956,7 @@ def model_strategy(model: CVAE) -> tf.distribute.Strategy:
 
 def is_chief(strategy: tf.distribute.Strategy) -> bool:
     "Whether this process writes the files and tells of the run: of several workers, the first one does."
-    resolver = strategy.cluster_resolver
-    return resolver is None or resolver.task_type in (None, "", "chief") or resolver.task_id in (None, 0)
+    return worker_place(strategy)[0] == 0
 
 # %% ../nbs/03_train.ipynb #3a096667
 def make_run(
@@ -899,8 +1011,12 @@ def train(
     images = stored_images(images)
     held = {"val": validation_images, "test": test_images}
     held = {prefix: stored_images(each, f"{prefix}_images") for prefix, each in held.items() if each is not None}
-    for name, each in {"images": images, **held}.items():
-        check_images(model, each, name)
+    for name, each in {"images": images, "validation_images": held.get("val"), "test_images": held.get("test")}.items():
+        if each is not None:
+            check_images(model, each, name)
+    if not (_is_number(save_minutes) and save_minutes > 0):
+        raise ValueError(f"save_minutes is {save_minutes!r}; a number above 0 is expected")
+    callbacks = list(callbacks) if isinstance(callbacks, (list, tuple)) else [callbacks] if callbacks else []
     changes = {"epochs": epochs, "batch_size": batch_size, "optimizer": optimizer, "learning_rate": learning_rate,
                "beta": beta, "kl": kl}
     prepare_batch(images[:1], binarize, stream_seed(seed, "pixels", 0))
@@ -909,14 +1025,17 @@ def train(
         raise ValueError("resume=True came without a folder; the folder of the run that is to go on is expected")
     run = make_run(model, images, settled, binarize, seed, callbacks, verbose)
     if folder is not None:
-        settings = run_settings(model, images, settled, binarize, seed)
+        settings = run_settings(model, images, settled, binarize, seed, held)
         checkpoints = open_checkpoints(folder, model, run.state, settings, resume)
+        run.go_back = checkpoints.restore
         if is_chief(model_strategy(model)):
             run.save, run.save_seconds = checkpoints.save, 60 * save_minutes
-    model.history = History(run.state.rows)
+    check_together(model, run.state)
+    model.history = history = History(run.state.rows)
     with run.stop:
         run_epochs(run, held, binarize)
-    return model.history
+    model.history = history  # a callback may have put its own there
+    return history
 
 # %% ../nbs/03_train.ipynb #2640a196
 def plot_history(
