@@ -52,13 +52,27 @@ class ImageData(NamedTuple):
             lines.append(f"| {part} | {len(images)} | {'x'.join(map(str, images.shape[1:]))} {images.dtype} |")
         return "\n".join(lines + (["", f"classes: {', '.join(self.class_names)}"] if self.class_names else []))
 
+# %% ../nbs/00_data.ipynb #910790a0
+def _whole_number(value: Any, name: str, least: int = 1) -> int:
+    """`value` as an int of at least `least`; TypeError or ValueError naming the argument otherwise."""
+    if isinstance(value, (bool, np.bool_)) or not hasattr(value, "__index__"):
+        raise TypeError(f"{name}={value!r} of type {type(value).__name__} came; a whole number of at least {least} is expected")
+    if operator.index(value) < least:
+        raise ValueError(f"{name}={value} came; a whole number of at least {least} is expected")
+    return operator.index(value)
+
 # %% ../nbs/00_data.ipynb #98e47ab8
 def _unit_range(images: Any) -> np.ndarray:
     """Anything that shows as images -> float32 `[N, H, W, C]` in [0, 1]."""
-    images = np.stack([np.asarray(image) for image in images])
+    images = [np.asarray(image) for image in images]
+    shapes = dict.fromkeys(image.shape for image in images)
+    if len(shapes) != 1:
+        came = " and ".join(map(str, shapes)) or "none"
+        raise ValueError(f"images: {came} came; one or more images of one shape are expected")
+    images = np.stack(images)
     images = images[..., None] if images.ndim == 3 else images
     if images.ndim != 4 or images.shape[-1] not in (1, 3):
-        raise ValueError(f"images: shape {images.shape} came, [N, H, W] or [N, H, W, C] with 1 or 3 channels is expected")
+        raise ValueError(f"images: shape {images.shape} came; [N, H, W] or [N, H, W, C] with 1 or 3 channels is expected")
     return images.astype(np.float32) / 255 if images.dtype.kind in "ui" else np.clip(images.astype(np.float32), 0, 1)
 
 # %% ../nbs/00_data.ipynb #9899b418
@@ -78,14 +92,16 @@ def show_images(
     n_cols: int | None = None,  # images side by side; default: up to 10 in one row, else about a square
     ax: Axes | None = None,  # where to draw; None makes a figure
 ) -> Axes:
-    """Draw images as a grid on one Axes, and return it."""
+    """Draw images as a grid on one Axes, and return it. ValueError or TypeError for what cannot be drawn."""
     images = _unit_range(images)
     n, h, w, c = images.shape
-    n_cols = min(n, n_cols or (n if n <= 10 else math.ceil(math.sqrt(n))))
+    if n_cols is None:
+        n_cols = n if n <= 10 and w <= 2 * h else math.ceil(math.sqrt(n * h / w))
+    n_cols = min(n, _whole_number(n_cols, "n_cols"))
     margin, head = max(1, h // 14), 0 if titles is None else math.ceil(0.25 * h)
     grid = _montage(images, n_cols, margin, head)
     if ax is None:
-        inches = min(1.1, 7 / n_cols) / w  # of one pixel
+        inches = min(1.1 / math.sqrt(h * w), 7 / (n_cols * w))  # of one pixel
         ax = plt.subplots(figsize=(grid.shape[1] * inches, grid.shape[0] * inches), layout="constrained")[1]
     ax.imshow(grid if c == 3 else grid[..., 0], cmap="gray", vmin=0, vmax=1, interpolation="nearest")
     for k, title in enumerate([] if titles is None else titles):
@@ -107,15 +123,6 @@ def _read_digits() -> Split:
     digits = load_digits()
     images = np.stack([_enlarge(image) for image in digits.images])[..., None]
     return Split(images, digits.target.astype(np.int64))
-
-# %% ../nbs/00_data.ipynb #910790a0
-def _whole_number(value: Any, name: str, least: int = 1) -> int:
-    """`value` as an int of at least `least`; TypeError or ValueError naming the argument otherwise."""
-    if isinstance(value, (bool, np.bool_)) or not hasattr(value, "__index__"):
-        raise TypeError(f"{name}={value!r} of type {type(value).__name__} came; a whole number of at least {least} is expected")
-    if operator.index(value) < least:
-        raise ValueError(f"{name}={value} came; a whole number of at least {least} is expected")
-    return operator.index(value)
 
 # %% ../nbs/00_data.ipynb #f767f292
 def _four_axes(images: Any, what: str) -> np.ndarray:
@@ -299,7 +306,11 @@ class PictureFiles:
         files = self.files[index]
         images = np.empty([files.size, *self.shape[1:]], np.uint8)
         for k, path in enumerate(np.ravel(files)):
-            images[k] = _read_picture(path)
+            picture = _read_picture(path)
+            if picture.shape not in (self.shape[1:], (*self.shape[1:3], 1)):
+                found, expected = ("x".join(map(str, shape)) for shape in (picture.shape, self.shape[1:]))
+                raise ValueError(f"source: the picture {str(path)!r} is {found} now; {expected} is expected, as it was")
+            images[k] = picture  # a grey one fills all channels
         return images if np.ndim(files) else images[0]
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
@@ -530,6 +541,8 @@ def stored_images(
     name: str = "images",  # how a message calls them
 ) -> "np.ndarray | PictureFiles":
     """Checked images `[N, H, W, C]`: uint8, or float32 in [0, 1]; ValueError or TypeError for bad input."""
+    if isinstance(images, ImageData):
+        raise TypeError(f"{name}: an ImageData came; one of its parts is expected, .train or .test")
     images = images.images if isinstance(images, Split) else images
     return images if isinstance(images, PictureFiles) else _as_stored(images, name)
 
@@ -551,9 +564,11 @@ def batch_reader(
     return read
 
 # %% ../nbs/00_data.ipynb #9ab37447
-def _check_batches(n: int, batch_size: Any, epochs: Any, shard: Any) -> None:
+def _check_batches(n: int, batch_size: Any, epochs: Any, shard: Any, seed: Any = 0, epoch: Any = 0) -> None:
     """TypeError or ValueError unless `n` images can be cut into such batches and shares."""
     _whole_number(epochs, "epochs")
+    _whole_number(seed, "seed", least=0)
+    _whole_number(epoch, "epoch", least=0)
     if _whole_number(batch_size, "batch_size") > n:
         raise ValueError(f"batch_size={batch_size} came with {n} images; at most {n} is expected")
     if not (isinstance(shard, tuple) and len(shard) == 2 and 0 <= shard[0] < shard[1]):
@@ -591,7 +606,7 @@ def make_dataset(
     """Batches float32 `[B, H, W, C]` of pixel values, the same in every iteration. ValueError or TypeError for bad input."""
     images = stored_images(images)
     n = len(images)
-    _check_batches(n, batch_size, epochs, shard)
+    _check_batches(n, batch_size, epochs, shard, seed, epoch)
     read = batch_reader(images, binarize, seed)
 
     def order(k: tf.Tensor) -> tf.Tensor:

@@ -22,7 +22,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from .data import _montage, _whole_number, count_cores, prepare_batch, show_images, stored_images, stream_seed
 from .model import CVAE, standard_normal
-from .train import check_images, has_gpu
+from .train import _make_folder, check_images, has_gpu
 
 # %% ../nbs/04_generate.ipynb #a7ad37ba
 def fixed_latents(
@@ -98,17 +98,6 @@ def _frame_path(folder: str | os.PathLike, epoch: int) -> Path:
     "Where the picture of an epoch lies."
     return Path(folder) / f"image_at_epoch_{_whole_number(epoch, 'epoch', least=0):04d}.png"
 
-
-def _make_folder(folder: str | os.PathLike) -> Path:
-    "The folder, made if it is not there; ValueError if it cannot be."
-    path = Path(folder)
-    try:
-        path.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        expected = "a folder, or a path where one can be made, is expected"
-        raise ValueError(f"folder={str(path)!r} cannot be used ({error.strerror}); {expected}") from error
-    return path
-
 # %% ../nbs/04_generate.ipynb #0f681175
 def generate_and_save_images(
     model: CVAE,
@@ -147,8 +136,13 @@ def _read_frames(frames: Sequence[str | os.PathLike]) -> list[np.ndarray]:
     for path in paths:
         if not path.is_file():
             raise FileNotFoundError(f"frames: {str(path)!r} does not exist; paths of saved pictures are expected")
-    pictures = [iio.imread(path) for path in paths]
-    for path, picture in zip(paths, pictures, strict=True):
+    pictures = []
+    for path in paths:
+        try:
+            pictures.append(picture := iio.imread(path))
+        except (OSError, SyntaxError, ValueError) as error:
+            expected = "paths of saved pictures are expected"
+            raise ValueError(f"frames: {str(path)!r} cannot be read as a picture; {expected}") from error
         if picture.shape != pictures[0].shape:
             sizes = f"{'x'.join(map(str, pictures[0].shape))} and {'x'.join(map(str, picture.shape))}"
             raise ValueError(f"frames: pictures of sizes {sizes} came (the second is {str(path)!r}); one size is expected")
@@ -273,8 +267,13 @@ def latent_path(
     n: int = 10,  # points, both ends among them; 1 gives the start
     spherical: bool = False,  # turn from one direction to the other; parallel vectors have a straight line all the same
 ) -> np.ndarray:  # float32 [n, D]
-    "Latent vectors from `start` to `end` in equal steps, along a line or an arc."
+    "Latent vectors from `start` to `end` in equal steps, along a line or an arc. ValueError or TypeError for bad input."
     start, end = np.asarray(start, np.float64), np.asarray(end, np.float64)
+    if start.ndim != 1 or start.shape != end.shape:
+        shapes = f"start of shape {start.shape} and end of shape {end.shape}"
+        raise ValueError(f"{shapes} came; two vectors of one length are expected")
+    if not (np.isfinite(start).all() and np.isfinite(end).all()):
+        raise ValueError("start or end holds NaN or infinity; finite numbers are expected")
     t = np.linspace(0, 1, _whole_number(n, "n"))[:, None]
     lengths = np.linalg.norm(start) * np.linalg.norm(end)
     angle = np.arccos(np.clip(start @ end / lengths, -1, 1)) if spherical and lengths else 0.0

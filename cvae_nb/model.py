@@ -172,6 +172,14 @@ def reparameterize(
     "z = mean + std * noise: a draw from N(mean, exp(logvar)) that gradients pass through (Kingma and Welling 2014, eq. 10)."
     return mean + tf.exp(logvar / 2) * noise
 
+# %% ../nbs/01_model.ipynb #60e1783f
+def _check_size(name: str, x: tf.Tensor, *sizes: int, leading: int | None = None) -> None:
+    "Raise `ValueError` unless the last axes have these sizes, behind `leading` others; an unknown size passes."
+    shape, known = x.shape, (*(None,) * (leading or 0), *sizes)
+    if shape.rank is not None and not (shape if leading is not None else shape[-len(sizes):]).is_compatible_with(known):
+        expected = ", ".join(("..." if leading is None else "B", *map(str, sizes)))
+        raise ValueError(f"{name} of shape {tuple(shape)} came; [{expected}] is expected")
+
 # %% ../nbs/01_model.ipynb #32f28d2c
 @keras.saving.register_keras_serializable(package="cvae_nb")
 class CVAE(keras.Model):
@@ -206,7 +214,9 @@ class CVAE(keras.Model):
         super().compile_from_config(config)
 
     def encode(self, x: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        "Mean and log-variance of q(z|x), each [B, D], for images [B, H, W, C]."
+        "Mean and log-variance of q(z|x), each [B, D], for images [B, H, W, C]. Raises `ValueError` for another size."
+        x = tf.convert_to_tensor(x)
+        _check_size("x", x, *self.image_shape, leading=1)
         mean, logvar = tf.split(self.encoder(x), 2, axis=-1)
         return mean, logvar
 
@@ -216,8 +226,9 @@ class CVAE(keras.Model):
         return reparameterize(mean, logvar, standard_normal(shape, seed))
 
     def decode(self, z: tf.Tensor, apply_sigmoid: bool = False) -> tf.Tensor:
-        "Logits of p(x|z), [..., H, W, C] for z [..., D]; with `apply_sigmoid` the probabilities."
+        "Logits of p(x|z), [..., H, W, C] for z [..., D]; with `apply_sigmoid` the probabilities. Raises `ValueError` too."
         z = tf.convert_to_tensor(z)
+        _check_size("z", z, self.latent_dim)
         logits = self.decoder(tf.reshape(z, (-1, self.latent_dim)))
         logits = tf.reshape(logits, tf.concat([tf.shape(z)[:-1], self.image_shape], 0))
         logits.set_shape((*z.shape[:-1], *self.image_shape))

@@ -4,13 +4,13 @@
 
 # %% auto #0
 __all__ = ['RECIPES', 'GOING_ON', 'ASKED', 'NOT_FINITE', 'DAMAGE', 'LOST', 'set_threads', 'train_step', 'Evaluation',
-           'evaluate_elbo', 'check_images', 'Recipe', 'make_recipe', 'orthogonalize', 'Muon', 'make_optimizer',
-           'part_gradients', 'add_pairwise', 'share_batches', 'make_gradients', 'has_gpu', 'make_repeatable',
-           'worker_place', 'make_stream', 'compile_steps', 'History', 'write_whole', 'make_reporter', 'RunState',
-           'AtOnce', 'StopRequest', 'images_digest', 'run_settings', 'check_settings', 'Checkpoints',
-           'open_checkpoints', 'check_together', 'Pace', 'Run', 'lost_workers', 'mean_terms', 'not_finite', 'run_epoch',
-           'end_epoch', 'run_epochs', 'await_workers', 'choose_strategy', 'model_strategy', 'is_chief', 'make_run',
-           'train', 'plot_history']
+           'pictures_named', 'evaluate_elbo', 'check_images', 'Recipe', 'make_recipe', 'orthogonalize', 'Muon',
+           'make_optimizer', 'part_gradients', 'add_pairwise', 'share_batches', 'make_gradients', 'has_gpu',
+           'make_repeatable', 'worker_place', 'make_stream', 'compile_steps', 'History', 'write_whole', 'make_reporter',
+           'RunState', 'AtOnce', 'StopRequest', 'images_digest', 'run_settings', 'check_settings', 'Checkpoints',
+           'open_checkpoints', 'make_agree', 'Pace', 'Run', 'check_together', 'lost_workers', 'mean_terms',
+           'not_finite', 'run_epoch', 'end_epoch', 'run_epochs', 'await_workers', 'choose_strategy', 'model_strategy',
+           'is_chief', 'make_run', 'check_callbacks', 'train', 'plot_history']
 
 # %% ../nbs/03_train.ipynb #4c7f39f6
 import hashlib
@@ -18,6 +18,7 @@ import json
 import math
 import os
 import re
+import shutil
 import signal
 import socket
 import sys
@@ -40,6 +41,7 @@ from tqdm import tqdm
 from cvae_nb.data import (
     PictureFiles,
     Split,
+    _whole_number,
     batch_reader,
     count_cores,
     epoch_order,
@@ -89,6 +91,11 @@ class Evaluation(NamedTuple):
     reconstruction: float  # -log p(x|z) at draws from q(z|x)
     kl: float  # KL(q(z|x) || p(z)), in closed form
 
+
+def _evaluation(means: np.ndarray) -> Evaluation:
+    reconstruction, kl = means.tolist()
+    return Evaluation(-(reconstruction + kl), reconstruction, kl)
+
 # %% ../nbs/03_train.ipynb #67c8474d
 @tf.function(reduce_retracing=True)
 def _sum_terms(model, x, noise, weights) -> tf.Tensor:
@@ -104,6 +111,18 @@ def _sum_terms(model, x, noise, weights) -> tf.Tensor:
 
 _sum_terms._omit_frequent_tracing_warning = True  # each model has its own, traced once
 
+# %% ../nbs/03_train.ipynb #5d6d1646
+@contextmanager
+def pictures_named() -> Iterator[None]:
+    "Turn TensorFlow's error about a picture that cannot be read into the `ValueError` that it was."
+    try:
+        yield
+    except tf.errors.OpError as error:
+        told = re.search("source: the picture .*", error.message)
+        if told is None:
+            raise
+        raise ValueError(told[0]) from error
+
 # %% ../nbs/03_train.ipynb #bc7414ac
 def evaluate_elbo(
     model: CVAE,
@@ -112,21 +131,27 @@ def evaluate_elbo(
     binarize: str = "static",  # static, grey or dynamic
     seed: int = 0,  # of the draws of z, one for each image, and of dynamic pixels
     batch_size: int = 200,  # images at a time: a matter of speed and memory
+    callbacks: keras.callbacks.CallbackList | None = None,  # whose `on_test_...` hooks are called
 ) -> Evaluation:
     "The mean ELBO of images, from one draw of z each; every image weighs the same. Equal seeds give equal bits."
-    images = stored_images(images)
+    images, hooks = stored_images(images), callbacks or keras.callbacks.CallbackList([])
     check_images(model, images)
-    n, size = len(images), min(batch_size, len(images))
+    n, size = len(images), min(_whole_number(batch_size, "batch_size"), len(images))
     noise = standard_normal((n, model.latent_dim), stream_seed(seed, "test", 0))
     read = batch_reader(images, binarize, seed)
     total = np.zeros(2)
+    hooks.on_test_begin()
     for k, first in enumerate(range(0, n, size)):
+        hooks.on_test_batch_begin(k)
         places = tf.range(first, first + size, dtype=tf.int64)
         index = tf.where(places < n, places, 0)
         weights = tf.cast(places < n, tf.float32)
-        total += _sum_terms(model, read(k, index), tf.gather(noise, index), weights).numpy()
-    reconstruction, kl = (total / n).tolist()
-    return Evaluation(-(reconstruction + kl), reconstruction, kl)
+        with pictures_named():
+            total += _sum_terms(model, read(k, index), tf.gather(noise, index), weights).numpy()
+        scores = _evaluation(total / min(first + size, n))
+        hooks.on_test_batch_end(k, scores._asdict())
+    hooks.on_test_end(scores._asdict())
+    return scores
 
 # %% ../nbs/03_train.ipynb #4e78157e
 def check_images(
@@ -168,7 +193,7 @@ def make_recipe(
     **changes,  # fields of `Recipe`; None leaves the recipe's own value
 ) -> Recipe:
     "A recipe with some of its values changed and its epochs settled. Raises `ValueError` for values that cannot work."
-    if name not in RECIPES:
+    if not isinstance(name, str) or name not in RECIPES:
         raise ValueError(f"recipe is {name!r}; one of {', '.join(RECIPES)} is expected")
     recipe = RECIPES[name]._replace(**{key: value for key, value in changes.items() if value is not None})
     for field in ("epochs", "batch_size"):
@@ -185,6 +210,8 @@ def make_recipe(
     for field, names in (("optimizer", ("muon", "adam")), ("kl", ("analytic", "sample"))):
         if getattr(recipe, field) not in names:
             raise ValueError(f"{field} is {getattr(recipe, field)!r}; {names[0]!r} or {names[1]!r} is expected")
+    if not isinstance(recipe.decay, (bool, np.bool_)):
+        raise ValueError(f"decay is {recipe.decay!r}; True or False is expected")
     steps = math.ceil(n_images / recipe.batch_size)
     epochs = recipe.epochs or max(10, math.ceil(recipe.min_steps / steps))
     rate = rate or 0.01 * min(1.0, math.sqrt(2000 / (steps * epochs)))  # the longer, the smaller the steps
@@ -442,6 +469,17 @@ def _figure(value: float) -> str:
     return f"{value}" if isinstance(value, int) else f"{value:.3g}" if abs(value) < 0.1 else f"{value:.2f}"
 
 
+def _make_folder(folder: str | os.PathLike) -> Path:
+    "The folder, made if it is not there; ValueError if it cannot be."
+    path = Path(folder)
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        expected = "a folder, or a path where one can be made, is expected"
+        raise ValueError(f"folder={str(path)!r} cannot be used ({error.strerror}); {expected}") from error
+    return path
+
+
 def write_whole(
     path: str | os.PathLike,
     text: str,
@@ -475,7 +513,7 @@ def _progress_line(done: int, total: int, losses: dict, rate: float) -> str:
 class _Quiet:
     "Shows nothing; the base of what shows something."
 
-    def start(self, history: History, epochs: int, images_per_epoch: int) -> None:
+    def start(self, history: History, epochs: int, images_per_epoch: int, first: int = 0) -> None:
         self.history, self.epochs, self.total = history, epochs, epochs * images_per_epoch
 
     def step(self, done: int, losses: dict, rate: float) -> None: ...
@@ -498,9 +536,9 @@ class _Lines(_Quiet):
 class _Bar(_Lines):
     "A bar, and above it the lines of the epochs, for a terminal."
 
-    def start(self, history: History, epochs: int, images_per_epoch: int) -> None:
+    def start(self, history: History, epochs: int, images_per_epoch: int, first: int = 0) -> None:
         super().start(history, epochs, images_per_epoch)
-        before = len(history) * images_per_epoch  # of a run that goes on
+        before = (first + len(history)) * images_per_epoch  # of a run that goes on
         layout = "{percentage:3.0f}%|{bar:10}| {remaining} left, {rate_fmt}{postfix}"  # fits into 80 columns
         self.bar = tqdm(total=self.total, initial=before, unit=" images", unit_scale=True, smoothing=0.1, leave=False,
                         bar_format=layout)
@@ -521,7 +559,7 @@ class _Bar(_Lines):
 class _Table(_Quiet):
     "The history as a table that grows, and below it a line of progress, for a notebook."
 
-    def start(self, history: History, epochs: int, images_per_epoch: int) -> None:
+    def start(self, history: History, epochs: int, images_per_epoch: int, first: int = 0) -> None:
         from IPython.display import display  # there is a notebook, so there is IPython
 
         super().start(history, epochs, images_per_epoch)
@@ -563,6 +601,7 @@ class RunState(tf.train.experimental.PythonState):
         self.rows: list[dict] = []  # of the history
         self.seconds = 0.0  # spent on training and evaluation
         self.ended = False  # after the last epoch, or when a callback said that it is enough
+        self.first = 0  # the epoch it began with, counted from 0; not 0 if a callback brought the epochs before it
 
     def serialize(self) -> str:
         return json.dumps({key: getattr(self, key) for key in ("step", "totals", "rows", "seconds", "ended")})
@@ -598,9 +637,13 @@ class StopRequest:
         self.signal = number
 
     def heed(self, told: str) -> None:
-        "Raise `KeyboardInterrupt` or `SystemExit` if a stop was asked for."
+        "Raise `KeyboardInterrupt` or `SystemExit` if a stop was asked for. Of the latter Python itself says nothing."
+        if self.signal == signal.SIGINT:
+            raise KeyboardInterrupt(told)
         if self.signal is not None:
-            raise KeyboardInterrupt(told) if self.signal == signal.SIGINT else SystemExit(143)
+            if self.handlers.get(signal.SIGTERM, signal.SIG_DFL) == signal.SIG_DFL:  # else whoever handles it has the word
+                print(told, file=sys.stderr)
+            raise SystemExit(143)
 
 # %% ../nbs/03_train.ipynb #3d8f60f0
 def images_digest(
@@ -669,9 +712,15 @@ class Checkpoints:
             (self.folder / "checkpoint").unlink()
             return tf.train.CheckpointManager(self.checkpoint, str(self.folder), max_to_keep=2)
 
-    def paths(self) -> list[Path]:
+    def paths(self, kind: str = "index") -> list[Path]:
         "What is there, newest first."
-        return sorted((p.with_suffix("") for p in self.folder.glob("ckpt-*.index")), key=lambda p: -int(p.name.split("-")[1]))
+        found = {p.with_suffix("") for p in self.folder.glob(f"ckpt-*.{kind}")}
+        return sorted(found, key=lambda path: -int(path.name.split("-")[1]))
+
+    def remove_parts(self) -> None:
+        "Remove what a kill or a full disk has left of a checkpoint that was being written."
+        for part in self.folder.glob("ckpt-*_temp"):
+            shutil.rmtree(part, ignore_errors=True)
 
     def save(self) -> None:
         "Write a checkpoint, whole or not at all. Raises `OSError` if it cannot be written."
@@ -681,6 +730,7 @@ class Checkpoints:
         try:
             self.manager.save()
         except (tf.errors.OpError, OSError) as error:
+            self.remove_parts()
             last = f"the last one, of step {self.saved[0]}, is intact" if self.saved else "there is none yet"
             where = f"folder {str(self.folder)!r} ({_reason(error)})"
             raise OSError(f"no checkpoint of step {place[0]} could be written to {where}; {last}") from error
@@ -688,7 +738,9 @@ class Checkpoints:
 
     def restore(self) -> bool:  # whether there was one
         "Go back to the newest checkpoint that can be read, with a warning for any that cannot. Raises `OSError` if none can."
-        paths = self.paths()
+        paths, data = self.paths(), self.paths("data-*")
+        if data and data[0] not in paths:
+            warnings.warn(f"checkpoint {data[0].name} is incomplete (it has no .index); the one before it is tried", stacklevel=4)
         for path in paths:
             try:
                 self.checkpoint.restore(str(path)).assert_consumed()
@@ -717,37 +769,45 @@ def open_checkpoints(
     resume: bool,
 ) -> Checkpoints:
     "Begin a run's checkpoints, or go back to the newest. Raises `FileExistsError`, `ValueError` or `OSError` if that cannot be."
-    checkpoints, noted = Checkpoints(folder, model, state), Path(folder, "settings.json")
-    chief = is_chief(model_strategy(model))
-    if checkpoints.paths() and not resume and chief:
+    chief, noted = is_chief(model_strategy(model)), Path(folder, "settings.json")
+    if chief:
+        _make_folder(noted.parent)
+    checkpoints = Checkpoints(folder, model, state)
+    there = checkpoints.paths()
+    if there and not resume and chief:
         raise FileExistsError(f"folder {str(folder)!r} holds a run already; give resume=True to go on with it, or another folder")
+    if chief:
+        checkpoints.remove_parts()
     if resume and noted.exists():
         check_settings(noted, settings)
-    if not (resume and checkpoints.restore()) and chief:
-        noted.parent.mkdir(parents=True, exist_ok=True)
+    if resume and noted.exists() != bool(there) and chief:
+        what = "a checkpoint but no settings.json: that it is of this run is not checked"
+        what = what if there else "settings.json but no checkpoint: the run begins anew"
+        warnings.warn(f"folder {str(folder)!r} holds {what}", stacklevel=3)
+    restored = resume and checkpoints.restore()
+    if chief and not (restored and noted.exists()):
         write_whole(noted, json.dumps(settings, indent=1))
+    if chief and not restored:
         checkpoints.save()
     return checkpoints
 
 
-def check_together(
-    model: CVAE,
-    state: RunState,
-) -> None:
-    "Raise `ValueError` if other workers begin at another step than this one."
-    strategy = model_strategy(model)
+def make_agree(
+    strategy: tf.distribute.Strategy,
+) -> Callable:
+    "A function of numbers that adds them up over all replicas; every worker calls it at the same place."
     if worker_place(strategy)[1] == 1:
-        return
+        return lambda *numbers: [strategy.num_replicas_in_sync * number for number in numbers]
 
     @tf.function
-    def total():
-        return strategy.reduce("SUM", strategy.run(lambda: tf.constant(state.step, tf.int64)), axis=None)
+    def total(numbers):
+        return strategy.reduce("SUM", strategy.run(lambda: numbers + 0.0), axis=None)
 
-    with lost_workers():
-        steps = total()
-    if int(steps) != state.step * strategy.num_replicas_in_sync:
-        raise ValueError(f"folder: this worker would go on at step {state.step} and another one elsewhere; "
-                         "a folder that all workers see is expected")
+    def agree(*numbers):
+        with lost_workers():
+            return total(tf.constant(numbers, tf.float64)).numpy().tolist()
+
+    return agree
 
 # %% ../nbs/03_train.ipynb #80171cfd
 class Pace:
@@ -760,6 +820,10 @@ class Pace:
         self.every_batch = any(method is not empty for method, empty in own)
         self.fixed = self.every_batch or n_workers > 1  # workers meet inside a call: theirs must be of one length
         self.steps, self.calls = 10 if n_workers > 1 and not self.every_batch else 1, 0
+
+    def every_step(self) -> None:
+        "One step a call from now on: another worker's callback wants each."
+        self.every_batch, self.fixed, self.steps = True, True, 1
 
     def measured(self, steps: int, seconds: float) -> None:
         "Learn from a call. The first one traces and compiles, and tells nothing."
@@ -783,6 +847,8 @@ class Run:
     reporter: _Quiet
     state: RunState
     stop: StopRequest
+    agree: Callable  # from `make_agree`
+    again: str = ""  # how to go on with it once it was stopped
     save: Callable = lambda: None  # of a checkpoint
     go_back: Callable = lambda: False  # to the newest checkpoint: whether there was one
     save_seconds: float = math.inf  # between two of them, at most
@@ -791,6 +857,30 @@ class Run:
     def steps_per_epoch(self) -> int:
         "Batches in an epoch, an uneven last one included."
         return math.ceil(len(self.images) / self.recipe.batch_size)
+
+    @property
+    def epoch(self) -> int:
+        "The epoch under way, counted from 0."
+        return self.state.first + len(self.state.rows)
+
+    def enough(self) -> bool:
+        "Whether a callback has said that it is enough, here or on another worker."
+        self.model.stop_training = self.agree(float(bool(self.model.stop_training)))[0] > 0
+        return self.model.stop_training
+
+    def heed_stop(self) -> None:
+        "End the run if it was asked to stop."
+        self.stop.heed(f"stopped after step {self.state.step}{self.again}")
+
+
+def check_together(run: Run) -> None:
+    "Raise `ValueError` if other workers begin at another step than this one; take single steps if any of them has to."
+    steps, every_batch = run.agree(run.state.step, run.pace.every_batch)
+    if steps != run.state.step * model_strategy(run.model).num_replicas_in_sync:
+        raise ValueError(f"folder: this worker would go on at step {run.state.step} and another one elsewhere; "
+                         "a folder that all workers see is expected")
+    if every_batch:
+        run.pace.every_step()
 
 # %% ../nbs/03_train.ipynb #cc0ab717
 LOST = (tf.errors.UnavailableError, tf.errors.DeadlineExceededError, tf.errors.AbortedError, tf.errors.CancelledError)
@@ -826,7 +916,7 @@ def not_finite(
 
 
 def run_epoch(run: Run, epoch: int) -> None:
-    "Take the steps of an epoch that are not taken yet. Raises `FloatingPointError`, `KeyboardInterrupt` or `SystemExit`."
+    "Take the steps of an epoch that are not taken yet. Raises what ends a run: see `not_finite` and `StopRequest.heed`."
     state, steps = run.state, run.steps_per_epoch
     order = epoch_order(len(run.images), run.seed, epoch)
     batches = run.stream(order, state.step)
@@ -837,7 +927,7 @@ def run_epoch(run: Run, epoch: int) -> None:
         stop = min(state.step + run.pace.steps, (epoch + 1) * steps)
         asked = tf.constant(float(run.stop.signal is not None))
         position = (tf.constant(state.step, tf.int64), tf.constant(stop, tf.int64), tf.constant(state.totals, tf.float64))
-        with lost_workers():
+        with lost_workers(), pictures_named():
             step, totals, why = run.run_steps(order, *position, asked, batches)
         taken, state.step, state.totals = int(step) - state.step, int(step), totals.numpy().tolist()
         if why == NOT_FINITE:
@@ -850,7 +940,10 @@ def run_epoch(run: Run, epoch: int) -> None:
         done = epoch * len(run.images) + int(state.totals[3])
         run.reporter.step(done, losses, taken * run.recipe.batch_size / max(seconds, 1e-6))
         if why == ASKED:
-            run.stop.heed(f"stopped after step {state.step}")
+            run.stop.signal = run.stop.signal or signal.SIGTERM  # another worker was asked
+            run.heed_stop()
+        if run.pace.every_batch and run.enough():
+            return
         if time.monotonic() - saved > run.save_seconds:
             run.save()
             saved = time.monotonic()
@@ -866,14 +959,14 @@ def end_epoch(
     state, started = run.state, time.monotonic()
     row = {"epoch": epoch + 1, "step": state.step, **mean_terms(state.totals)}
     for prefix, images in held.items():
-        scores = evaluate_elbo(run.model, images, binarize=binarize, seed=run.seed)
+        scores = evaluate_elbo(run.model, images, binarize=binarize, seed=run.seed, callbacks=run.callbacks)
         if not math.isfinite(scores.elbo):
             not_finite(run, f"the ELBO of the {prefix} images is not finite after step {state.step} (epoch {epoch + 1})")
         row[f"{prefix}_loss"] = scores.reconstruction + run.recipe.beta * scores.kl
         row |= {f"{prefix}_{name}": value for name, value in scores._asdict().items()}
     row["learning_rate"] = float(tf.convert_to_tensor(run.model.optimizer.learning_rate))  # a variable, or a schedule's value
     before = state.rows[-1]["seconds"] if state.rows else 0.0
-    row["images_per_second"] = len(run.images) / max(state.seconds - before, 1e-6)
+    row["images_per_second"] = state.totals[3] / max(state.seconds - before, 1e-6)
     state.seconds += time.monotonic() - started
     row["seconds"] = state.seconds
     state.rows.append(row)
@@ -889,18 +982,21 @@ def run_epochs(
     "Take the epochs that the history does not hold yet."
     state, logs = run.state, {}
     run.callbacks.on_train_begin()
-    run.reporter.start(History(run.state.rows), run.recipe.epochs, len(run.images))
+    if brought := getattr(run.model, "_initial_epoch", None):  # by Keras's BackupAndRestore, with the weights
+        state.first, state.step = brought, brought * run.steps_per_epoch
+    run.reporter.start(History(state.rows), run.recipe.epochs, len(run.images), state.first)
     try:
-        while len(state.rows) < run.recipe.epochs and not (state.ended or run.model.stop_training):
-            epoch = len(state.rows)
+        while run.epoch < run.recipe.epochs and not (state.ended or run.model.stop_training):
+            epoch = run.epoch
             run.callbacks.on_epoch_begin(epoch)
             run_epoch(run, epoch)
             row = end_epoch(run, epoch, held, binarize)
             logs = {key: value for key, value in row.items() if key not in ("epoch", "step")}
             run.callbacks.on_epoch_end(epoch, logs)
+            run.enough()
             run.save()
             run.reporter.epoch()
-        run.stop.heed(f"stopped after step {state.step}")
+        run.heed_stop()
     except (KeyboardInterrupt, SystemExit) as end:
         if not isinstance(end, AtOnce):
             run.save()
@@ -979,11 +1075,31 @@ def make_run(
         model.compile(optimizer=make_optimizer(recipe, steps * recipe.epochs))
         model.optimizer.build(model.trainable_variables)
         steps_and_stream = compile_steps(model, model.optimizer, images, recipe, binarize, seed)
-    model.stop_training = False
+    model.stop_training, model._initial_epoch = False, None
     hooks = keras.callbacks.CallbackList(list(callbacks), model=model, epochs=recipe.epochs, steps=steps, verbose=0)
     reporter = make_reporter(verbose and is_chief(strategy))
     pace = Pace(callbacks, n_workers=strategy.num_replicas_in_sync)
-    return Run(model, recipe, images, seed, *steps_and_stream, hooks, pace, reporter, RunState(), StopRequest())
+    parts = hooks, pace, reporter, RunState(), StopRequest(), make_agree(strategy)
+    return Run(model, recipe, images, seed, *steps_and_stream, *parts)
+
+
+def check_callbacks(
+    callbacks: Any,  # as a user gives them
+    recipe: Recipe,
+    folder: Any,  # for checkpoints, or None
+) -> list[keras.callbacks.Callback]:
+    "Callbacks as a list. Raises `TypeError` for other things, `ValueError` for callbacks that do what the run does itself."
+    callbacks = list(callbacks) if isinstance(callbacks, (list, tuple)) else [callbacks] if callbacks else []
+    rates, backup = (keras.callbacks.ReduceLROnPlateau, keras.callbacks.LearningRateScheduler), keras.callbacks.BackupAndRestore
+    for each in callbacks:
+        name = type(each).__name__
+        if not isinstance(each, keras.callbacks.Callback):
+            raise TypeError(f"callbacks: a {name} came; instances of keras.callbacks.Callback are expected")
+        if isinstance(each, rates) and recipe.decay:
+            raise ValueError(f"callbacks: {name} came, which sets the learning rate; decay=False is expected with it")
+        if isinstance(each, backup) and folder is not None:
+            raise ValueError(f"callbacks: {name} came with a folder for checkpoints; one of the two is expected")
+    return callbacks
 
 # %% ../nbs/03_train.ipynb #6623e5eb
 def train(
@@ -993,10 +1109,11 @@ def train(
     *,
     validation_images: np.ndarray | Split | PictureFiles | None = None,  # for callbacks that choose: `val_loss`, `val_elbo`
     recipe: str = "default",  # or "tutorial": see `RECIPES`
-    epochs: int | None = None,  # None: the recipe's, as for the next five
+    epochs: int | None = None,  # None: the recipe's, as for the next six
     batch_size: int | None = None,
     optimizer: str | None = None,  # "muon" or "adam"
     learning_rate: float | None = None,  # at its highest
+    decay: bool | None = None,  # whether it rises and falls; False: it stays, for callbacks that set it
     beta: float | None = None,  # weight of the KL term
     kl: str | None = None,  # "analytic" or "sample"
     binarize: str = "static",  # static, grey or dynamic
@@ -1008,6 +1125,8 @@ def train(
     verbose: bool | str = "auto",  # False: no output
 ) -> History:
     "Train a model in place. Raises `ValueError`, `TypeError` or `OSError` for bad input before anything changes."
+    if not isinstance(model, CVAE):
+        raise TypeError(f"model: a {type(model).__name__} came; a CVAE is expected")
     images = stored_images(images)
     held = {"val": validation_images, "test": test_images}
     held = {prefix: stored_images(each, f"{prefix}_images") for prefix, each in held.items() if each is not None}
@@ -1016,21 +1135,24 @@ def train(
             check_images(model, each, name)
     if not (_is_number(save_minutes) and save_minutes > 0):
         raise ValueError(f"save_minutes is {save_minutes!r}; a number above 0 is expected")
-    callbacks = list(callbacks) if isinstance(callbacks, (list, tuple)) else [callbacks] if callbacks else []
     changes = {"epochs": epochs, "batch_size": batch_size, "optimizer": optimizer, "learning_rate": learning_rate,
-               "beta": beta, "kl": kl}
+               "decay": decay, "beta": beta, "kl": kl}
+    if isinstance(images, np.ndarray) and images.dtype == np.uint8 and images.max() == 1:
+        raise ValueError("images: uint8 values of 0 and 1 came; of uint8, 0 to 255 are expected, and bool or floats for 0 and 1")
     prepare_batch(images[:1], binarize, stream_seed(seed, "pixels", 0))
     settled = make_recipe(recipe, len(images), **changes)
     if resume and folder is None:
         raise ValueError("resume=True came without a folder; the folder of the run that is to go on is expected")
+    callbacks = check_callbacks(callbacks, settled, folder)
     run = make_run(model, images, settled, binarize, seed, callbacks, verbose)
     if folder is not None:
         settings = run_settings(model, images, settled, binarize, seed, held)
         checkpoints = open_checkpoints(folder, model, run.state, settings, resume)
         run.go_back = checkpoints.restore
+        run.again = f"; train(..., folder={str(folder)!r}, resume=True) goes on"
         if is_chief(model_strategy(model)):
             run.save, run.save_seconds = checkpoints.save, 60 * save_minutes
-    check_together(model, run.state)
+    check_together(run)
     model.history = history = History(run.state.rows)
     with run.stop:
         run_epochs(run, held, binarize)
