@@ -4,16 +4,19 @@
 
 # %% auto #0
 __all__ = ['CLASS_NAMES', 'BINARIZE', 'STREAMS', 'Split', 'ImageData', 'show_images', 'PictureFiles', 'hold_out', 'load_images',
-           'preprocess_images', 'stream_seed', 'epoch_order', 'prepare_batch', 'stored_images', 'batch_reader',
-           'count_cores', 'read_ahead', 'make_dataset']
+           'preprocess_images', 'stream_seed', 'epoch_order', 'prepare_batch', 'count_cores', 'ReadAhead',
+           'stored_images', 'batch_reader', 'read_ahead', 'make_dataset']
 
 # %% ../nbs/00_data.ipynb #9b4f4b12
+import functools
 import math
 import operator
 import os
+import threading
 import zipfile
 import zlib
 from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -506,26 +509,66 @@ def prepare_batch(
     return tf.cast(tf.random.stateless_uniform(tf.shape(x), seed) < x, tf.float32)
 
 # %% ../nbs/00_data.ipynb #59b2f494
-def _index_batches(n: int, batch_size: int, order: Any, epoch: int, epochs: int, drop_remainder: bool) -> tf.data.Dataset:
-    """Pairs (step, positions int64 `[B]`) for some epochs; `order(epoch)` gives the positions int64 `[n]` of one."""
+def _index_batches(
+    n: int, batch_size: int, order: Any, epoch: int, epochs: int, drop_remainder: bool, ahead: int = 0
+) -> tf.data.Dataset:
+    """(step, positions int64 `[B]`), and positions of the next `ahead` batches of the epoch; `order(epoch)` gives int64 `[n]`."""
     steps = n // batch_size if drop_remainder else math.ceil(n / batch_size)
 
     def one_epoch(k: tf.Tensor) -> tf.data.Dataset:
-        positions = order(k)
-        batches = tf.data.Dataset.range(steps)
-        return batches.map(lambda b: (k * steps + b, positions[b * batch_size : (b + 1) * batch_size]))
+        positions = order(k)[: steps * batch_size]
+        parts = [lambda b, i=i: positions[(b + i) * batch_size : (b + i + 1) * batch_size] for i in range(1 + ahead)]
+        return tf.data.Dataset.range(steps).map(lambda b: (k * steps + b, *(part(b) for part in parts)))
 
     dataset = tf.data.Dataset.range(epoch, epoch + epochs).flat_map(one_epoch)
     return dataset.apply(tf.data.experimental.assert_cardinality(epochs * steps))
 
+# %% ../nbs/00_data.ipynb #6d6d5109
+def count_cores() -> int:
+    "Cores that this process may use."
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+
 # %% ../nbs/00_data.ipynb #f6a2fcac
+@functools.cache
+def _reading_threads() -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(count_cores(), "cvae_nb-reading")
+
+
+class ReadAhead:
+    """Pictures on disk, read in threads before they are asked for."""
+
+    depth = min(16, 2 * count_cores())  # batches read ahead
+
+    def __init__(self, images: PictureFiles):
+        self.images, self.lock, self.begun = images, threading.Lock(), {}
+
+    def begin(self, index: np.ndarray) -> Future:
+        """The reading of a batch, which is begun unless it was before."""
+        key = index.tobytes()
+        with self.lock:
+            if key not in self.begun:
+                self.begun[key] = _reading_threads().submit(self.images.__getitem__, index)
+            reading = self.begun[key]
+            while len(self.begun) > 8 * (1 + self.depth):  # eight may read at a time; what was begun in vain goes
+                self.begun.pop(next(iter(self.begun)))
+        return reading
+
+    def read(self, index: np.ndarray, *following: np.ndarray) -> np.ndarray:
+        """The pictures at `index`, while those that `following` batches take are begun."""
+        now, *_ = [self.begin(each) for each in (index, *following)]
+        with self.lock:
+            self.begun.pop(index.tobytes(), None)
+        return now.result()
+
+
 def _gather(images: "np.ndarray | PictureFiles") -> Any:
-    """A function from positions int64 `[B]` to the stored images `[B, H, W, C]` there."""
+    """A function from positions int64 `[B]`, and those of following batches, to the stored images `[B, H, W, C]` there."""
     if isinstance(images, PictureFiles):
-        return lambda index: tf.ensure_shape(tf.numpy_function(images.__getitem__, [index], tf.uint8), [None, *images.shape[1:]])
+        shape, ahead = [None, *images.shape[1:]], ReadAhead(images)
+        return lambda *index: tf.ensure_shape(tf.numpy_function(ahead.read, index, tf.uint8), shape)
     with tf.device("CPU"):
         stored = tf.convert_to_tensor(images)
-    return lambda index: tf.gather(stored, index)
+    return lambda index, *following: tf.gather(stored, index)
 
 # %% ../nbs/00_data.ipynb #a6322886
 def _prepare_share(images: tf.Tensor, binarize: str, seed: tf.Tensor, first: tf.Tensor, total: tf.Tensor) -> tf.Tensor:
@@ -552,14 +595,18 @@ def batch_reader(
     binarize: str,  # static, grey or dynamic
     seed: int,  # of dynamic pixels
 ) -> Callable:
-    """A function `(step, index, worker=0, workers=1)`: a worker's share of the images at `index`, as the model sees them."""
+    """A function `(step, index, *following, worker=0, workers=1)`: a worker's share of a batch, as the model sees it.
+
+    `index` holds the batch's positions, `following` those of batches to come: pictures on disk are read ahead.
+    """
     _check_binarize(binarize)
     gather = _gather(images)
 
-    def read(step: tf.Tensor, index: tf.Tensor, worker: int = 0, workers: int = 1) -> tf.Tensor:
-        total = tf.shape(index)[0]
-        first, last = total * worker // workers, total * (worker + 1) // workers
-        return _prepare_share(gather(index[first:last]), binarize, stream_seed(seed, "pixels", step), first, total)
+    def read(step: tf.Tensor, *index: tf.Tensor, worker: int = 0, workers: int = 1) -> tf.Tensor:
+        totals = [tf.shape(each)[0] for each in index]
+        firsts = [total * worker // workers for total in totals]
+        shares = [each[first : total * (worker + 1) // workers] for each, first, total in zip(index, firsts, totals, strict=True)]
+        return _prepare_share(gather(*shares), binarize, stream_seed(seed, "pixels", step), firsts[0], totals[0])
 
     return read
 
@@ -575,18 +622,16 @@ def _check_batches(n: int, batch_size: Any, epochs: Any, shard: Any, seed: Any =
         raise ValueError(f"shard={shard!r} came; (worker, workers) with 0 <= worker < workers is expected")
 
 # %% ../nbs/00_data.ipynb #262c9ff8
-def count_cores() -> int:
-    "Cores that this process may use."
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-
-
 def read_ahead(
     places: tf.data.Dataset,  # what says which images are in a batch
     read: Callable,  # from an element of `places` to the batch
+    on_disk: bool = False,  # `read` reads ahead itself
 ) -> tf.data.Dataset:
     "Batches in the order of their places, read before they are asked for."
     options = tf.data.Options()
     options.autotune.enabled = False
+    if on_disk:
+        return places.map(read, deterministic=True).with_options(options)
     ready = places.map(read, num_parallel_calls=count_cores(), deterministic=True)
     return ready.prefetch(count_cores()).with_options(options)
 
@@ -607,10 +652,10 @@ def make_dataset(
     images = stored_images(images)
     n = len(images)
     _check_batches(n, batch_size, epochs, shard, seed, epoch)
-    read = batch_reader(images, binarize, seed)
+    read, on_disk = batch_reader(images, binarize, seed), isinstance(images, PictureFiles)
 
     def order(k: tf.Tensor) -> tf.Tensor:
         return epoch_order(n, seed, k) if shuffle else tf.range(n, dtype=tf.int64)
 
-    batches = _index_batches(n, batch_size, order, epoch, epochs, drop_remainder)
-    return read_ahead(batches, lambda step, index: read(step, index, *shard))
+    batches = _index_batches(n, batch_size, order, epoch, epochs, drop_remainder, ahead=ReadAhead.depth if on_disk else 0)
+    return read_ahead(batches, lambda step, *index: read(step, *index, worker=shard[0], workers=shard[1]), on_disk)

@@ -6,8 +6,8 @@
 __all__ = ['RECIPES', 'GOING_ON', 'ASKED', 'NOT_FINITE', 'DAMAGE', 'LOST', 'set_threads', 'train_step', 'Evaluation',
            'pictures_named', 'evaluate_elbo', 'check_images', 'Recipe', 'make_recipe', 'orthogonalize', 'Muon',
            'make_optimizer', 'part_gradients', 'add_pairwise', 'share_batches', 'make_gradients', 'has_gpu',
-           'make_repeatable', 'worker_place', 'make_stream', 'compile_steps', 'History', 'write_whole', 'make_reporter',
-           'RunState', 'AtOnce', 'StopRequest', 'images_digest', 'run_settings', 'check_settings', 'Checkpoints',
+           'make_repeatable', 'worker_place', 'compile_steps', 'History', 'write_whole', 'make_reporter', 'RunState',
+           'AtOnce', 'StopRequest', 'images_digest', 'run_settings', 'check_settings', 'Checkpoints',
            'open_checkpoints', 'make_agree', 'Pace', 'Run', 'check_together', 'lost_workers', 'mean_terms',
            'not_finite', 'run_epoch', 'end_epoch', 'run_epochs', 'await_workers', 'choose_strategy', 'model_strategy',
            'is_chief', 'make_run', 'check_callbacks', 'train', 'plot_history']
@@ -40,13 +40,13 @@ from tqdm import tqdm
 
 from cvae_nb.data import (
     PictureFiles,
+    ReadAhead,
     Split,
     _whole_number,
     batch_reader,
     count_cores,
     epoch_order,
     prepare_batch,
-    read_ahead,
     stored_images,
     stream_seed,
 )
@@ -144,10 +144,10 @@ def evaluate_elbo(
     for k, first in enumerate(range(0, n, size)):
         hooks.on_test_batch_begin(k)
         places = tf.range(first, first + size, dtype=tf.int64)
-        index = tf.where(places < n, places, 0)
+        index, *following = (tf.where(each < n, each, 0) for each in ((places, places + size) if first + size < n else (places,)))
         weights = tf.cast(places < n, tf.float32)
         with pictures_named():
-            total += _sum_terms(model, read(k, index), tf.gather(noise, index), weights).numpy()
+            total += _sum_terms(model, read(k, index, *following), tf.gather(noise, index), weights).numpy()
         scores = _evaluation(total / min(first + size, n))
         hooks.on_test_batch_end(k, scores._asdict())
     hooks.on_test_end(scores._asdict())
@@ -305,13 +305,15 @@ def share_batches(
     "Functions of a step for a replica's share of its batch: `pictures(order, step, replica)`, `draws(step, replica)`."
     n, size = len(images), recipe.batch_size
     steps, share = math.ceil(n / size), size // replicas
-    read = batch_reader(images, binarize, seed)
+    read, ahead = batch_reader(images, binarize, seed), ReadAhead.depth if isinstance(images, PictureFiles) else 0
 
     def places(step):
         return tf.range((step % steps) * size, (step % steps) * size + size)
 
     def pictures(order, step, replica):  # [share, H, W, C]
-        x = read(step, tf.gather(order, tf.minimum(places(step), n - 1)), replica, replicas)
+        batches = [tf.gather(order, tf.minimum(places(step + k), n - 1)) for k in range(1 + ahead)]
+        left = steps - step % steps  # in this epoch
+        x = read(step, *(each[: tf.where(k < left, size, 0)] for k, each in enumerate(batches)), worker=replica, workers=replicas)
         return tf.ensure_shape(x, [share, *model.image_shape])
 
     def draws(step, replica):  # noise [share, D] and weights [share]; an image that fills up the last batch weighs 0
@@ -365,24 +367,6 @@ def worker_place(strategy: tf.distribute.Strategy) -> tuple[int, int]:  # this w
     chiefs, workers = (len(jobs.get(job, ())) for job in ("chief", "worker"))
     return (resolver.task_id or 0) + (chiefs if resolver.task_type == "worker" else 0), max(1, chiefs + workers)
 
-
-def make_stream(
-    pictures: Callable,  # from `share_batches`
-    steps: int,  # in an epoch
-    strategy: tf.distribute.Strategy,
-    on_disk: bool,
-) -> Callable:
-    "A function of an epoch's order and a step: an iterator over this worker's shares from there on; None if none is needed."
-    worker, workers = worker_place(strategy)
-
-    def stream(order, start):
-        if not on_disk or strategy.num_replicas_in_sync != workers:  # several replicas in a process read their own shares
-            return None
-        left = tf.data.Dataset.range(start, (start // steps + 1) * steps)
-        return iter(read_ahead(left, lambda step: pictures(order, step, worker)))
-
-    return stream
-
 # %% ../nbs/03_train.ipynb #85cab8ec
 GOING_ON, ASKED, NOT_FINITE = 0, 1, 2  # why a call of the compiled loop came back
 
@@ -395,8 +379,8 @@ def compile_steps(
     binarize: str,
     seed: int,  # of order, pixels and draws
     gpu: bool | None = None,  # compile for a GPU, by XLA; None: if there is one
-) -> tuple[Callable, Callable]:
-    "Functions `run_steps(order, start, stop, totals, asked, batches)`, for steps start .. stop-1 of one epoch, and `stream`."
+) -> Callable:
+    "A function `run_steps(order, start, stop, totals, asked)`, for steps start .. stop-1 of one epoch."
     strategy = tf.distribute.get_strategy()
     n, size, replicas = len(images), recipe.batch_size, strategy.num_replicas_in_sync
     steps, gpu = math.ceil(n / size), has_gpu() if gpu is None else gpu
@@ -404,20 +388,19 @@ def compile_steps(
     towers = 1 if gpu or replicas > 1 or size % 2 else 2
     gradients = make_gradients(model, optimizer, recipe, towers, xla=gpu)
 
-    def look(order, step, asked, x):
+    def look(order, step, asked):
         replica = tf.distribute.get_replica_context().replica_id_in_sync_group
-        sums, grads = gradients(pictures(order, step, replica) if x is None else x, *draws(step, replica))
+        sums, grads = gradients(pictures(order, step, replica), *draws(step, replica))
         return tf.concat([sums, [asked]], 0), grads
 
     def apply(grads):
         optimizer.apply(grads, model.trainable_variables)
 
     @tf.function
-    def run_steps(order, start, stop, totals, asked, batches=None):
+    def run_steps(order, start, stop, totals, asked):
         step, why = start, GOING_ON
         while step < stop and why == GOING_ON:
-            x = None if batches is None else next(batches)
-            sums, grads = strategy.run(look, (order, step, asked, x))
+            sums, grads = strategy.run(look, (order, step, asked))
             sums = strategy.reduce("SUM", sums, axis=None)
             why = tf.where(sums[3] > 0.0, NOT_FINITE, tf.where(sums[4] > 0.0, ASKED, GOING_ON))
             if why != NOT_FINITE:
@@ -428,7 +411,7 @@ def compile_steps(
         return step, totals, why
 
     run_steps._omit_frequent_tracing_warning = True  # every run traces its own, once: TensorFlow takes several for one
-    return run_steps, make_stream(pictures, steps, strategy, isinstance(images, PictureFiles))
+    return run_steps
 
 # %% ../nbs/03_train.ipynb #4b63dd32
 class History:
@@ -841,7 +824,6 @@ class Run:
     images: np.ndarray | PictureFiles
     seed: int
     run_steps: Callable
-    stream: Callable
     callbacks: keras.callbacks.CallbackList
     pace: Pace
     reporter: _Quiet
@@ -917,10 +899,8 @@ def not_finite(
 
 def run_epoch(run: Run, epoch: int) -> None:
     "Take the steps of an epoch that are not taken yet. Raises what ends a run: see `not_finite` and `StopRequest.heed`."
-    state, steps = run.state, run.steps_per_epoch
     order = epoch_order(len(run.images), run.seed, epoch)
-    batches = run.stream(order, state.step)
-    saved = time.monotonic()
+    state, steps, saved = run.state, run.steps_per_epoch, time.monotonic()
     while state.step < (epoch + 1) * steps:
         started, batch = time.monotonic(), state.step - epoch * steps
         run.callbacks.on_train_batch_begin(batch)
@@ -928,7 +908,7 @@ def run_epoch(run: Run, epoch: int) -> None:
         asked = tf.constant(float(run.stop.signal is not None))
         position = (tf.constant(state.step, tf.int64), tf.constant(stop, tf.int64), tf.constant(state.totals, tf.float64))
         with lost_workers(), pictures_named():
-            step, totals, why = run.run_steps(order, *position, asked, batches)
+            step, totals, why = run.run_steps(order, *position, asked)
         taken, state.step, state.totals = int(step) - state.step, int(step), totals.numpy().tolist()
         if why == NOT_FINITE:
             not_finite(run, f"the loss or its gradient is not finite at step {state.step + 1} (epoch {epoch + 1})")
@@ -1074,13 +1054,13 @@ def make_run(
     with strategy.scope():
         model.compile(optimizer=make_optimizer(recipe, steps * recipe.epochs))
         model.optimizer.build(model.trainable_variables)
-        steps_and_stream = compile_steps(model, model.optimizer, images, recipe, binarize, seed)
+        run_steps = compile_steps(model, model.optimizer, images, recipe, binarize, seed)
     model.stop_training, model._initial_epoch = False, None
     hooks = keras.callbacks.CallbackList(list(callbacks), model=model, epochs=recipe.epochs, steps=steps, verbose=0)
     reporter = make_reporter(verbose and is_chief(strategy))
     pace = Pace(callbacks, n_workers=strategy.num_replicas_in_sync)
     parts = hooks, pace, reporter, RunState(), StopRequest(), make_agree(strategy)
-    return Run(model, recipe, images, seed, *steps_and_stream, *parts)
+    return Run(model, recipe, images, seed, run_steps, *parts)
 
 
 def check_callbacks(
