@@ -631,7 +631,7 @@ def read_ahead(
     options = tf.data.Options()
     options.autotune.enabled = False
     if on_disk:
-        return places.map(read, deterministic=True).with_options(options)
+        return places.map(read).with_options(options)
     ready = places.map(read, num_parallel_calls=count_cores(), deterministic=True)
     return ready.prefetch(count_cores()).with_options(options)
 
