@@ -616,8 +616,9 @@ def save_images(
             np.savez_compressed(part, images=images, z=z)
         return
     out.mkdir(parents=True, exist_ok=True)
-    for path in out.iterdir():  # images of an earlier command, by `check_file`
-        path.unlink()
+    for path in out.iterdir():  # images of an earlier command go, and nothing else
+        if IMAGE_NAME.fullmatch(path.name):
+            path.unlink()
     pixels = np.round(255 * images).astype(np.uint8)
     for k, image in enumerate(pixels if images.shape[-1] == 3 else pixels[..., 0]):
         Image.fromarray(image).save(out / f"image_{k:05d}.png")
