@@ -452,6 +452,14 @@ def _check_binarize(binarize: Any) -> None:
     if binarize not in BINARIZE:
         raise ValueError(f"binarize={binarize!r} came; {', '.join(BINARIZE[:-1])} or {BINARIZE[-1]} is expected")
 
+# %% ../nbs/00_data.ipynb #e33f2240
+def _as_checked(images: Any, what: str) -> np.ndarray:
+    """As `_as_stored`, but ValueError for bytes of 0 and 1, which `load_images` scales."""
+    images = _as_stored(images, what)
+    if images.dtype == np.uint8 and images.max() == 1:
+        raise ValueError(f"{what} with values 0 and 1 came as whole numbers; 0..255 is expected, or bool or floats for 0 and 1")
+    return images
+
 # %% ../nbs/00_data.ipynb #bcdf163c
 def preprocess_images(
     images: Any,  # stored images: [N, H, W, C] or [N, H, W], uint8 or floats in [0, 1]
@@ -459,7 +467,7 @@ def preprocess_images(
 ) -> np.ndarray:
     """Pixel values float32 `[N, H, W, C]`: 0. and 1. with static, else in [0, 1]; ValueError or TypeError for bad input."""
     _check_binarize(binarize)
-    images = _as_stored(images, "images")
+    images = _as_checked(images, "images")
     if binarize == "static":
         return (images > (127 if images.dtype == np.uint8 else 0.5)).astype(np.float32)
     return images.astype(np.float32) / np.float32(255) if images.dtype == np.uint8 else images
@@ -587,7 +595,7 @@ def stored_images(
     if isinstance(images, ImageData):
         raise TypeError(f"{name}: an ImageData came; one of its parts is expected, .train or .test")
     images = images.images if isinstance(images, Split) else images
-    return images if isinstance(images, PictureFiles) else _as_stored(images, name)
+    return images if isinstance(images, PictureFiles) else _as_checked(images, name)
 
 # %% ../nbs/00_data.ipynb #73bd2543
 def batch_reader(

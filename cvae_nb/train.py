@@ -1117,8 +1117,6 @@ def train(
         raise ValueError(f"save_minutes is {save_minutes!r}; a number above 0 is expected")
     changes = {"epochs": epochs, "batch_size": batch_size, "optimizer": optimizer, "learning_rate": learning_rate,
                "decay": decay, "beta": beta, "kl": kl}
-    if isinstance(images, np.ndarray) and images.dtype == np.uint8 and images.max() == 1:
-        raise ValueError("images: uint8 values of 0 and 1 came; of uint8, 0 to 255 are expected, and bool or floats for 0 and 1")
     prepare_batch(images[:1], binarize, stream_seed(seed, "pixels", 0))
     settled = make_recipe(recipe, len(images), **changes)
     if resume and folder is None:
