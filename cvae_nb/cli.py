@@ -7,16 +7,17 @@ __all__ = ['TF_LOG', 'RUN_FILES', 'PARENT', 'IMAGE_NAME', 'COUNT', 'SEED', 'POSI
            'one_line', 'errors_told', 'without_log', 'log_hidden', 'start_tensorflow', 'default_out', 'check_out',
            'begin_run', 'make_config', 'label', 'read_config', 'memory_size', 'build_model', 'whole_file',
            'save_figure', 'plane_size', 'spread', 'plane_dims', 'save_manifold', 'save_samples', 'save_results',
-           'figures', 'ended_early', 'fit', 'check_alone', 'end_with_parent', 'worker_index', 'worker_environments',
-           'run_workers', 'check_share', 'report', 'train_command', 'read_model', 'check_file', 'save_images',
-           'generate_command', 'manifold_command', 'Numbers', 'Whole', 'Real', 'option', 'add_command', 'signals_exit',
-           'warnings_told', 'main']
+           'figures', 'exit_code', 'ended_early', 'fit', 'check_alone', 'end_with_parent', 'worker_index',
+           'worker_environments', 'run_workers', 'check_share', 'report', 'train_command', 'read_model', 'check_file',
+           'save_images', 'generate_command', 'manifold_command', 'Numbers', 'Whole', 'Real', 'option', 'add_command',
+           'signals_exit', 'warnings_told', 'main']
 
 # %% ../nbs/08_cli.ipynb #9287eef4
 import json
 import math
 import os
 import re
+import shlex
 import shutil
 import signal
 import socket
@@ -29,7 +30,7 @@ import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import click
 
@@ -212,7 +213,7 @@ def read_config(
             raise FileNotFoundError(f"run: {str(run)!r} holds no {name}; {expected}")
     try:
         config = json.loads((run / "config.json").read_text(encoding="utf-8"))
-        label(config)
+        label(config), config["recipe"]["epochs"]
     except (ValueError, TypeError, KeyError) as error:
         raise ValueError(f"run: {str(run / 'config.json')!r} is damaged; {expected}") from error
     return config
@@ -363,6 +364,15 @@ def figures(
     return "\n".join(lines)
 
 # %% ../nbs/08_cli.ipynb #f81434dc
+def exit_code(
+    stopped: BaseException,  # from `fit`
+) -> int:
+    "130 for SIGINT, 143 for SIGTERM, 1 for an error."
+    if isinstance(stopped, KeyboardInterrupt):
+        return 128 + getattr(stopped, "number", signal.SIGINT)  # AtOnce knows which
+    return stopped.code if isinstance(stopped, SystemExit) else 1
+
+
 def ended_early(
     stopped: BaseException,  # from `fit`
     epochs: int,  # complete ones
@@ -374,11 +384,11 @@ def ended_early(
     if isinstance(stopped, FloatingPointError):
         with errors_told(FloatingPointError, code=1):
             raise FloatingPointError(f"{stopped}; {there}") from stopped
-    again = f"cvae_nb train --resume {out}"
+    again = f"cvae_nb train --resume {shlex.quote(str(out))}"
     total = config["recipe"]["epochs"]
     when = f"in epoch {epochs + 1} of {total}" if epochs < total else "while the results were written"
     print(f"stopped {when}: {there}; `{again}` goes on", file=sys.stderr)
-    raise click.exceptions.Exit(130 if isinstance(stopped, KeyboardInterrupt) else stopped.code)
+    raise click.exceptions.Exit(exit_code(stopped))
 
 # %% ../nbs/08_cli.ipynb #76274cf2
 def fit(
@@ -477,24 +487,38 @@ def _ended(process: subprocess.Popen, seconds: float) -> int:  # the exit code
     return code if code >= 0 else 128 - code
 
 
+def _last_words(errors: IO[str]) -> str:
+    "The error line that a process wrote, or else its last one."
+    errors.seek(0)
+    lines = [line.strip() for line in without_log(errors.read()).splitlines() if line.strip()]
+    told = [line for line in lines if line.startswith("error: ")] or lines
+    return told[-1] if told else "it said nothing"
+
+
 def run_workers(
     n: int,  # workers
 ) -> int:  # the exit code of the first
     "Run this very command as workers on this machine; the first one's output is the command's."
     command = [sys.executable, "-m", "cvae_nb.cli", *click.get_current_context().find_root().obj]
-    mute = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
-    first, *others = [subprocess.Popen(command, env=environment, start_new_session=True, **(mute if k else {}))
-                      for k, environment in enumerate(worker_environments(n))]
+    environments, errors = worker_environments(n), [tempfile.TemporaryFile("w+") for _ in range(n - 1)]
+    first = subprocess.Popen(command, env=environments[0], start_new_session=True)
+    others = [subprocess.Popen(command, env=environment, start_new_session=True, stdout=subprocess.DEVNULL, stderr=file)
+              for environment, file in zip(environments[1:], errors, strict=True)]
+    asked = 0, 130, 143  # it ended well, or was asked to
     try:
-        while first.poll() is None and not any(each.poll() for each in others):
+        while first.poll() is None and all(each.poll() in (None, *asked) for each in others):
             time.sleep(0.2)
         code = _ended(first, 30)  # if another one failed, the first one finds out, or is ended
         if code == 128 + signal.SIGKILL:
             print("error: a worker was killed; `cvae_nb train --resume RUN` goes on from what was saved", file=sys.stderr)
+        for k, (each, file) in enumerate(zip(others, errors, strict=True), start=2):
+            if each.poll() not in (None, code, *asked):  # what all say is said already
+                told = f"ended by signal {-each.returncode}" if each.returncode < 0 else _last_words(file)
+                print(f"worker {k} of {n}: {told}", file=sys.stderr)
         return code
     except SystemExit as stop:
         first.send_signal(stop.code - 128)
-        return _ended(first, 30)
+        return _ended(first, 600)  # it may be evaluating, and has results to write
     finally:
         for each in others:
             _ended(each, 10 if first.returncode == 0 else 2)
@@ -540,7 +564,7 @@ def train_command(source: str, recipe: str, out: Path | None, force: bool, quiet
     if workers > 1 and not os.environ.get("TF_CONFIG"):
         raise click.exceptions.Exit(run_workers(workers))
     end_with_parent()
-    with errors_told(ConnectionError, code=1):
+    with errors_told(OSError, code=1), errors_told(ValueError):
         strategy = start_tensorflow(training=True)
     from cvae_nb.data import load_images
 
@@ -560,6 +584,8 @@ def train_command(source: str, recipe: str, out: Path | None, force: bool, quiet
         stopped = fit(model, data, config, out, quiet, resume is not None, chief, save_minutes)
     if chief:
         report(model, config, out, stopped)
+    elif stopped is not None:
+        raise click.exceptions.Exit(exit_code(stopped))
 
 # %% ../nbs/08_cli.ipynb #1dbb1a68
 def read_model(

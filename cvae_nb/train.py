@@ -9,8 +9,8 @@ __all__ = ['RECIPES', 'GOING_ON', 'ASKED', 'NOT_FINITE', 'DAMAGE', 'LOST', 'set_
            'make_repeatable', 'worker_place', 'compile_steps', 'History', 'write_whole', 'make_reporter', 'RunState',
            'AtOnce', 'StopRequest', 'images_digest', 'run_settings', 'check_settings', 'Checkpoints',
            'open_checkpoints', 'make_agree', 'Pace', 'Run', 'check_together', 'lost_workers', 'mean_terms',
-           'not_finite', 'run_epoch', 'end_epoch', 'run_epochs', 'await_workers', 'choose_strategy', 'model_strategy',
-           'is_chief', 'make_run', 'check_callbacks', 'train', 'plot_history']
+           'not_finite', 'run_epoch', 'end_epoch', 'run_epochs', 'await_workers', 'worker_addresses', 'choose_strategy',
+           'model_strategy', 'is_chief', 'make_run', 'check_callbacks', 'train', 'plot_history']
 
 # %% ../nbs/03_train.ipynb #4c7f39f6
 import hashlib
@@ -50,7 +50,7 @@ from cvae_nb.data import (
     stored_images,
     stream_seed,
 )
-from .loss import elbo_terms
+from .loss import KL_FORMS, elbo_terms
 from .model import CVAE, standard_normal
 
 # %% ../nbs/03_train.ipynb #b768d574
@@ -175,7 +175,7 @@ class Recipe(NamedTuple):
     averages: tuple[float, float] = (0.8, 0.95)  # Adam's beta_1 and beta_2: how slowly its two averages forget
     warmup: float = 0.3  # share of the steps in which the rate rises from 0
     decay: bool = True  # the rate falls to 0 along a cosine
-    kl: str = "analytic"  # the KL term: in closed form, or "sample"
+    kl: str | None = None  # the KL term, of `KL_FORMS`; None: "path" for more than 2,000 steps, else "analytic"
     beta: float = 1.0  # weight of the KL term
     min_steps: int = 1200
 
@@ -207,15 +207,17 @@ def make_recipe(
         raise ValueError(f"learning_rate is {rate!r}; a number above 0 is expected, such as 0.001")
     if not (_is_number(beta) and 0 <= beta < math.inf):
         raise ValueError(f"beta is {beta!r}; a number of at least 0 is expected, such as 1.0")
-    for field, names in (("optimizer", ("muon", "adam")), ("kl", ("analytic", "sample"))):
-        if getattr(recipe, field) not in names:
-            raise ValueError(f"{field} is {getattr(recipe, field)!r}; {names[0]!r} or {names[1]!r} is expected")
+    for field, names in (("optimizer", ("muon", "adam")), ("kl", KL_FORMS)):
+        if getattr(recipe, field) not in (None, *names):
+            raise ValueError(f"{field} is {getattr(recipe, field)!r}; one of {', '.join(names)} is expected")
     if not isinstance(recipe.decay, (bool, np.bool_)):
         raise ValueError(f"decay is {recipe.decay!r}; True or False is expected")
     steps = math.ceil(n_images / recipe.batch_size)
     epochs = recipe.epochs or max(10, math.ceil(recipe.min_steps / steps))
     rate = rate or 0.01 * min(1.0, math.sqrt(2000 / (steps * epochs)))  # the longer, the smaller the steps
-    return recipe._replace(epochs=int(epochs), learning_rate=float(rate))
+    kl = recipe.kl or ("path" if steps * epochs > 2000 else "analytic")
+    plain = {"kl": kl, "batch_size": int(recipe.batch_size), "beta": float(beta), "decay": bool(recipe.decay)}
+    return recipe._replace(epochs=int(epochs), learning_rate=float(rate), **plain)
 
 # %% ../nbs/03_train.ipynb #61f3fa6f
 def orthogonalize(
@@ -226,9 +228,12 @@ def orthogonalize(
     wide = matrix.shape[0] <= matrix.shape[1]
     x = matrix if wide else tf.transpose(matrix)
     x /= tf.norm(x) + 1e-7
+    square = tf.matmul(x, x, transpose_b=True)
+    one = product = tf.eye(x.shape[0], dtype=x.dtype)
     for _ in range(steps):  # a polynomial of the singular values: those far below 1 grow fast
-        square = tf.matmul(x, x, transpose_b=True)
-        x = 3.4445 * x + (-4.7750 * square + 2.0315 * square @ square) @ x
+        factor = 3.4445 * one - 4.7750 * square + 2.0315 * square @ square
+        product, square = factor @ product, factor @ square @ factor
+    x = product @ x
     return x if wide else tf.transpose(x)
 
 # %% ../nbs/03_train.ipynb #37b55eb8
@@ -583,11 +588,12 @@ class RunState(tf.train.experimental.PythonState):
         self.totals = [0.0] * 4  # of the epoch under way: loss, reconstruction, KL, images
         self.rows: list[dict] = []  # of the history
         self.seconds = 0.0  # spent on training and evaluation
-        self.ended = False  # after the last epoch, or when a callback said that it is enough
+        self.stopped = False  # a callback said that it is enough
+        self.ended = False  # after the last epoch, or what was the last one then, and the callbacks' `on_train_end`
         self.first = 0  # the epoch it began with, counted from 0; not 0 if a callback brought the epochs before it
 
     def serialize(self) -> str:
-        return json.dumps({key: getattr(self, key) for key in ("step", "totals", "rows", "seconds", "ended")})
+        return json.dumps({key: getattr(self, key) for key in ("step", "totals", "rows", "seconds", "stopped", "ended")})
 
     def deserialize(self, text: str) -> None:
         self.__dict__.update(json.loads(text))
@@ -595,6 +601,10 @@ class RunState(tf.train.experimental.PythonState):
 # %% ../nbs/03_train.ipynb #42c573f5
 class AtOnce(KeyboardInterrupt):
     "A second request to stop: the run ends where it is, and nothing more is saved."
+
+    def __init__(self, number: int):  # of the signal
+        super().__init__("stopped at once; the newest checkpoint, if there is one, is what the run can go on from")
+        self.number = number
 
 
 class StopRequest:
@@ -616,7 +626,7 @@ class StopRequest:
     def note(self, number: int, frame: Any) -> None:
         "Remember the request; at the second, end at once."
         if self.signal is not None:
-            raise AtOnce("stopped at once; the newest checkpoint, if there is one, is what the run can go on from")
+            raise AtOnce(number)
         self.signal = number
 
     def heed(self, told: str) -> None:
@@ -654,7 +664,7 @@ def run_settings(
     return {"latent_dim": model.latent_dim, "image_shape": list(model.image_shape), "filters": list(model.filters),
             "dtype_policy": keras.config.dtype_policy().name, "n_images": len(images), "images": images_digest(images),
             **{f"{prefix}_images": images_digest(each) for prefix, each in (held or {}).items()},
-            "binarize": binarize, "seed": seed, **recipe._asdict()}
+            "binarize": binarize, "seed": int(seed), **recipe._asdict()}
 
 # %% ../nbs/03_train.ipynb #683fb07a
 def check_settings(
@@ -664,7 +674,8 @@ def check_settings(
     "Raise `ValueError` naming what differs, unless a run goes on with the settings it began with."
     try:
         noted, settings = json.loads(path.read_text()), json.loads(json.dumps(settings))
-    except ValueError as error:
+        noted = dict(noted)
+    except (ValueError, TypeError) as error:
         raise ValueError(f"file {str(path)!r} is damaged; the settings of the run in that folder are expected") from error
     keys = dict.fromkeys((*settings, *noted))
     differ = [f"{key} was {noted.get(key)!r} and is {settings.get(key)!r}" for key in keys if noted.get(key) != settings.get(key)]
@@ -697,7 +708,7 @@ class Checkpoints:
 
     def paths(self, kind: str = "index") -> list[Path]:
         "What is there, newest first."
-        found = {p.with_suffix("") for p in self.folder.glob(f"ckpt-*.{kind}")}
+        found = {p.with_suffix("") for p in self.folder.glob(f"ckpt-*.{kind}") if p.stem[5:].isdigit()}
         return sorted(found, key=lambda path: -int(path.name.split("-")[1]))
 
     def remove_parts(self) -> None:
@@ -966,14 +977,14 @@ def run_epochs(
         state.first, state.step = brought, brought * run.steps_per_epoch
     run.reporter.start(History(state.rows), run.recipe.epochs, len(run.images), state.first)
     try:
-        while run.epoch < run.recipe.epochs and not (state.ended or run.model.stop_training):
+        while run.epoch < run.recipe.epochs and not (state.ended or state.stopped or run.model.stop_training):
             epoch = run.epoch
             run.callbacks.on_epoch_begin(epoch)
             run_epoch(run, epoch)
             row = end_epoch(run, epoch, held, binarize)
             logs = {key: value for key, value in row.items() if key not in ("epoch", "step")}
             run.callbacks.on_epoch_end(epoch, logs)
-            run.enough()
+            state.stopped = run.enough()
             run.save()
             run.reporter.epoch()
         run.heed_stop()
@@ -1009,15 +1020,31 @@ def await_workers(
                 time.sleep(0.1)
 
 
+def worker_addresses() -> tuple[list[str], int]:  # and which of them this process is
+    "Addresses of all workers by `TF_CONFIG`, none where it is not set. Raises `ValueError` if it cannot be read."
+    given = os.environ.get("TF_CONFIG") or "{}"
+    try:
+        told = json.loads(given)
+        chiefs, workers = (list(told.get("cluster", {}).get(job, [])) for job in ("chief", "worker"))
+        addresses = chiefs + workers
+        task = told["task"] if addresses else {"type": "worker", "index": 0}
+        mine = int(task["index"]) + (len(chiefs) if task["type"] == "worker" else 0)
+        ports = [int(address.rpartition(":")[2]) for address in addresses]
+        if ports and not 0 <= mine < len(ports):
+            raise IndexError(mine)
+    except (ValueError, TypeError, AttributeError, LookupError) as error:
+        expected = "JSON is expected, with the host:port of every worker in 'cluster' and a 'type' and an 'index' of it in 'task'"
+        raise ValueError(f"TF_CONFIG is {given!r}; {expected}") from error
+    return addresses, mine
+
+
 def choose_strategy(
     timeout_seconds: float = 120.0,  # how long workers wait for each other before they give up
 ) -> tf.distribute.Strategy:
     "The `tf.distribute` strategy that suits the environment. With several workers it must be called before TensorFlow is used."
-    told = json.loads(os.environ.get("TF_CONFIG") or "{}")
-    chiefs, workers = (told.get("cluster", {}).get(job, []) for job in ("chief", "worker"))
-    if len(chiefs) + len(workers) > 1:
-        mine = told["task"]["index"] + (len(chiefs) if told["task"]["type"] == "worker" else 0)
-        await_workers([*chiefs, *workers], mine, timeout_seconds)
+    addresses, mine = worker_addresses()
+    if len(addresses) > 1:
+        await_workers(addresses, mine, timeout_seconds)
         options = tf.distribute.experimental.CommunicationOptions(timeout_seconds=timeout_seconds)
         return tf.distribute.MultiWorkerMirroredStrategy(communication_options=options)
     if len(tf.config.list_physical_devices("GPU")) > 1:
@@ -1095,7 +1122,7 @@ def train(
     learning_rate: float | None = None,  # at its highest
     decay: bool | None = None,  # whether it rises and falls; False: it stays, for callbacks that set it
     beta: float | None = None,  # weight of the KL term
-    kl: str | None = None,  # "analytic" or "sample"
+    kl: str | None = None,  # "analytic", "sample" or "path"
     binarize: str = "static",  # static, grey or dynamic
     seed: int = 0,  # of the order of the images, dynamic pixels and draws; the model has its own
     callbacks: Sequence[keras.callbacks.Callback] = (),  # what they remember is not in a checkpoint
@@ -1104,7 +1131,7 @@ def train(
     save_minutes: float = 10.0,
     verbose: bool | str = "auto",  # False: no output
 ) -> History:
-    "Train a model in place. Raises `ValueError`, `TypeError` or `OSError` for bad input before anything changes."
+    "Train a model in place. Raises `ValueError`, `TypeError` or `OSError` for bad input before the first step."
     if not isinstance(model, CVAE):
         raise TypeError(f"model: a {type(model).__name__} came; a CVAE is expected")
     images = stored_images(images)
@@ -1119,6 +1146,10 @@ def train(
                "decay": decay, "beta": beta, "kl": kl}
     prepare_batch(images[:1], binarize, stream_seed(seed, "pixels", 0))
     settled = make_recipe(recipe, len(images), **changes)
+    addresses, _ = worker_addresses()
+    if len(addresses) > 1 and worker_place(model_strategy(model))[1] == 1:
+        raise ValueError(f"model: it was made for one worker, and TF_CONFIG names {len(addresses)}; a model made within "
+                         "`choose_strategy().scope()` is expected")
     if resume and folder is None:
         raise ValueError("resume=True came without a folder; the folder of the run that is to go on is expected")
     callbacks = check_callbacks(callbacks, settled, folder)
@@ -1145,6 +1176,8 @@ def plot_history(
     "Curves of a run by epoch: training figures, and those of held-out images where there are any."
     if axes is None:
         _, axes = plt.subplots(1, 4, figsize=(12, 2.6), layout="constrained")
+    if len(axes) != 4:
+        raise ValueError(f"axes: {len(axes)} came; 4 are expected")
     for name, ax in zip(("elbo", "reconstruction", "kl", "learning_rate"), axes, strict=True):
         for prefix, label in (("", "training"), ("val_", "validation"), ("test_", "test")):
             if prefix + name in history.columns:
