@@ -213,7 +213,8 @@ def read_config(
             raise FileNotFoundError(f"run: {str(run)!r} holds no {name}; {expected}")
     try:
         config = json.loads((run / "config.json").read_text(encoding="utf-8"))
-        label(config), config["recipe"]["epochs"]
+        label(config)
+        dict(config["recipe"])
     except (ValueError, TypeError, KeyError) as error:
         raise ValueError(f"run: {str(run / 'config.json')!r} is damaged; {expected}") from error
     return config

@@ -104,9 +104,9 @@ def elbo_terms(
     elif kl == "sample":
         kl_term = 0.5 * tf.reduce_sum(tf.square(z) - tf.square(noise) - logvar, axis=-1)
     else:
-        draw, fixed_mean, fixed_std = tf.identity(z), tf.stop_gradient(mean), tf.stop_gradient(std)  # z and draw: two uses each
-        log_ratios = tf.square(draw) / 2 - tf.square((draw - fixed_mean) / fixed_std) / 2 - tf.math.log(fixed_std)
-        kl_term = tf.reduce_sum(log_ratios, axis=-1)
+        draw, (fixed_mean, fixed_std, fixed_logvar) = tf.identity(z), map(tf.stop_gradient, (mean, std, logvar))
+        squares = tf.square(draw) - tf.square((draw - fixed_mean) / fixed_std)  # two uses of draw, and two of z
+        kl_term = 0.5 * tf.reduce_sum(squares - fixed_logvar, axis=-1)
     reconstruction = -log_bernoulli(x, model.decode(z))
     return ELBOTerms(reconstruction + beta * kl_term, reconstruction, kl_term)
 

@@ -589,7 +589,7 @@ class RunState(tf.train.experimental.PythonState):
         self.rows: list[dict] = []  # of the history
         self.seconds = 0.0  # spent on training and evaluation
         self.stopped = False  # a callback said that it is enough
-        self.ended = False  # after the last epoch, or what was the last one then, and the callbacks' `on_train_end`
+        self.ended = False  # after the last epoch that was taken, and after the callbacks' `on_train_end`
         self.first = 0  # the epoch it began with, counted from 0; not 0 if a callback brought the epochs before it
 
     def serialize(self) -> str:
