@@ -408,7 +408,8 @@ def fit(
     from cvae_nb.generate import SaveImages, fixed_latents
     from cvae_nb.train import AtOnce, train
 
-    recipe = {key: config["recipe"][key] for key in ("epochs", "batch_size", "optimizer", "learning_rate", "beta", "kl")}
+    keys = "epochs", "batch_size", "optimizer", "learning_rate", "beta", "kl", "augment"
+    recipe = {key: config["recipe"].get(key) for key in keys}
     film = SaveImages(out / "images", fixed_latents(model, 16, config["seed"]), resume)
     note = keras.callbacks.LambdaCallback(on_epoch_end=lambda epoch, logs: model.history.to_csv(out / "history.csv"))
     stopped = None
@@ -744,11 +745,12 @@ FORCE = option("--force", is_flag=True, help="Replace what an earlier command le
 TRAIN_OPTIONS = [
     click.Argument(["source"], default="digits"),
     option("--recipe", type=click.Choice(["default", "tutorial"]), default="default", help="Where the values below come from."),
-    option("--epochs", type=COUNT, help="Passes over the images.  [default: the recipe's, as for the next four]"),
+    option("--epochs", type=COUNT, help="Passes over the images.  [default: the recipe's, as for the next five]"),
     option("--batch-size", type=COUNT, help="Images a step."),
     option("--optimizer", type=click.Choice(["muon", "adam"]), help="What takes the steps."),
     option("--learning-rate", type=POSITIVE, help="At its highest."),
     option("--beta", type=Real(0), help="Weight of the KL term."),
+    option("--augment", type=Real(0), help="How much images are turned, sheared, stretched and moved at first; 0: not at all."),
     option("--latent-dim", type=COUNT, default=2, help="Latent numbers for each image."),
     option("--filters", type=Numbers(1, "32,64"), default="32,64", help="Of each strided convolution."),
     option("--binarize", type=click.Choice(["static", "dynamic", "grey"]), default="static",

@@ -177,10 +177,12 @@ class Recipe(NamedTuple):
     decay: bool = True  # the rate falls to 0 along a cosine
     kl: str | None = None  # the KL term, of `KL_FORMS`; None: "path" for more than 2,000 steps, else "analytic"
     beta: float = 1.0  # weight of the KL term
+    augment: float | None = None  # of `random_affine`, falling to 0; None: 0.5 for more than 2,000 steps, else 0
     min_steps: int = 1200
 
 
-RECIPES = {"default": Recipe(), "tutorial": Recipe(10, 32, 1e-4, "adam", (0.9, 0.999), warmup=0.0, decay=False, kl="sample")}
+RECIPES = {"default": Recipe(),
+           "tutorial": Recipe(10, 32, 1e-4, "adam", (0.9, 0.999), warmup=0.0, decay=False, kl="sample", augment=0.0)}
 
 # %% ../nbs/03_train.ipynb #75d05818
 def _is_number(value: Any) -> bool:
@@ -207,6 +209,8 @@ def make_recipe(
         raise ValueError(f"learning_rate is {rate!r}; a number above 0 is expected, such as 0.001")
     if not (_is_number(beta) and 0 <= beta < math.inf):
         raise ValueError(f"beta is {beta!r}; a number of at least 0 is expected, such as 1.0")
+    if recipe.augment is not None and not (_is_number(recipe.augment) and 0 <= recipe.augment < math.inf):
+        raise ValueError(f"augment is {recipe.augment!r}; a number of at least 0 is expected, such as 0.5")
     for field, names in (("optimizer", ("muon", "adam")), ("kl", KL_FORMS)):
         if getattr(recipe, field) not in (None, *names):
             raise ValueError(f"{field} is {getattr(recipe, field)!r}; one of {', '.join(names)} is expected")
@@ -216,7 +220,9 @@ def make_recipe(
     epochs = recipe.epochs or max(10, math.ceil(recipe.min_steps / steps))
     rate = rate or 0.01 * min(1.0, math.sqrt(2000 / (steps * epochs)))  # the longer, the smaller the steps
     kl = recipe.kl or ("path" if steps * epochs > 2000 else "analytic")
-    plain = {"kl": kl, "batch_size": int(recipe.batch_size), "beta": float(beta), "decay": bool(recipe.decay)}
+    augment = recipe.augment if recipe.augment is not None else 0.5 if steps * epochs > 2000 else 0.0
+    plain = {"kl": kl, "augment": float(augment),
+             "batch_size": int(recipe.batch_size), "beta": float(beta), "decay": bool(recipe.decay)}
     return recipe._replace(epochs=int(epochs), learning_rate=float(rate), **plain)
 
 # %% ../nbs/03_train.ipynb #61f3fa6f
@@ -239,14 +245,14 @@ def orthogonalize(
 # %% ../nbs/03_train.ipynb #37b55eb8
 @keras.saving.register_keras_serializable(package="cvae_nb")
 class Muon(keras.optimizers.Adam):
-    "Muon with Nesterov's momentum for the kernels of convolutions of more than one channel; Adam for all other weights."
+    "Muon with Nesterov's momentum for kernels of convolutions of more than one channel; Adam at half the rate for other weights."
 
     momentum = 0.95
 
     def update_step(self, gradient, variable, learning_rate) -> None:
         index = self._get_variable_index(variable)
         if len(variable.shape) != 4 or 1 in variable.shape[2:]:
-            return super().update_step(gradient, variable, learning_rate)
+            return super().update_step(gradient, variable, learning_rate / 2)
         average = self._momentums[index]
         self.assign(average, self.momentum * average + gradient)
         # [k, k, in, out]; a transposed convolution has in and out the other way round
@@ -304,12 +310,13 @@ def share_batches(
     images: np.ndarray | PictureFiles,  # stored images [N, H, W, C]
     recipe: Recipe,
     binarize: str,
-    seed: int,  # of pixels and draws
+    seed: int,  # of pixels, changes and draws
     replicas: int,  # devices that take part
 ) -> tuple[Callable, Callable]:
     "Functions of a step for a replica's share of its batch: `pictures(order, step, replica)`, `draws(step, replica)`."
     n, size = len(images), recipe.batch_size
     steps, share = math.ceil(n / size), size // replicas
+    total = steps * recipe.epochs
     read, ahead = batch_reader(images, binarize, seed), ReadAhead.depth if isinstance(images, PictureFiles) else 0
 
     def places(step):
@@ -318,7 +325,9 @@ def share_batches(
     def pictures(order, step, replica):  # [share, H, W, C]
         batches = [tf.gather(order, tf.minimum(places(step + k), n - 1)) for k in range(1 + ahead)]
         left = steps - step % steps  # in this epoch
-        x = read(step, *(each[: tf.where(k < left, size, 0)] for k, each in enumerate(batches)), worker=replica, workers=replicas)
+        amount = recipe.augment * tf.maximum(0.0, 1 - tf.cast(step, tf.float32) / total) if recipe.augment else None
+        index = (each[: tf.where(k < left, size, 0)] for k, each in enumerate(batches))
+        x = read(step, *index, worker=replica, workers=replicas, amount=amount)
         return tf.ensure_shape(x, [share, *model.image_shape])
 
     def draws(step, replica):  # noise [share, D] and weights [share]; an image that fills up the last batch weighs 0
@@ -1116,13 +1125,14 @@ def train(
     *,
     validation_images: np.ndarray | Split | PictureFiles | None = None,  # for callbacks that choose: `val_loss`, `val_elbo`
     recipe: str = "default",  # or "tutorial": see `RECIPES`
-    epochs: int | None = None,  # None: the recipe's, as for the next six
+    epochs: int | None = None,  # None: the recipe's, as for the next seven
     batch_size: int | None = None,
     optimizer: str | None = None,  # "muon" or "adam"
     learning_rate: float | None = None,  # at its highest
     decay: bool | None = None,  # whether it rises and falls; False: it stays, for callbacks that set it
     beta: float | None = None,  # weight of the KL term
     kl: str | None = None,  # "analytic", "sample" or "path"
+    augment: float | None = None,  # how much images are turned, sheared, stretched and moved at first; 0: not at all
     binarize: str = "static",  # static, grey or dynamic
     seed: int = 0,  # of the order of the images, dynamic pixels and draws; the model has its own
     callbacks: Sequence[keras.callbacks.Callback] = (),  # what they remember is not in a checkpoint
@@ -1143,7 +1153,7 @@ def train(
     if not (_is_number(save_minutes) and save_minutes > 0):
         raise ValueError(f"save_minutes is {save_minutes!r}; a number above 0 is expected")
     changes = {"epochs": epochs, "batch_size": batch_size, "optimizer": optimizer, "learning_rate": learning_rate,
-               "decay": decay, "beta": beta, "kl": kl}
+               "decay": decay, "beta": beta, "kl": kl, "augment": augment}
     prepare_batch(images[:1], binarize, stream_seed(seed, "pixels", 0))
     settled = make_recipe(recipe, len(images), **changes)
     addresses, _ = worker_addresses()
