@@ -219,8 +219,9 @@ def make_recipe(
     steps = math.ceil(n_images / recipe.batch_size)
     epochs = recipe.epochs or max(10, math.ceil(recipe.min_steps / steps))
     rate = rate or 0.01 * min(1.0, math.sqrt(2000 / (steps * epochs)))  # the longer, the smaller the steps
-    kl = recipe.kl or ("path" if steps * epochs > 2000 else "analytic")
-    augment = recipe.augment if recipe.augment is not None else 0.5 if steps * epochs > 2000 else 0.0
+    long = steps * epochs > 2000
+    kl = recipe.kl or ("path" if long else "analytic")
+    augment = recipe.augment if recipe.augment is not None else 0.5 if long else 0.0
     plain = {"kl": kl, "augment": float(augment),
              "batch_size": int(recipe.batch_size), "beta": float(beta), "decay": bool(recipe.decay)}
     return recipe._replace(epochs=int(epochs), learning_rate=float(rate), **plain)
