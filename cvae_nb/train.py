@@ -5,9 +5,9 @@
 # %% auto #0
 __all__ = ['RECIPES', 'GOING_ON', 'ASKED', 'NOT_FINITE', 'DAMAGE', 'LOST', 'set_threads', 'train_step', 'Evaluation',
            'pictures_named', 'evaluate_elbo', 'check_images', 'Recipe', 'make_recipe', 'orthogonalize', 'Muon',
-           'make_optimizer', 'part_gradients', 'add_pairwise', 'share_batches', 'make_gradients', 'has_gpu',
-           'make_repeatable', 'worker_place', 'compile_steps', 'History', 'write_whole', 'make_reporter', 'RunState',
-           'AtOnce', 'StopRequest', 'images_digest', 'run_settings', 'check_settings', 'Checkpoints',
+           'make_optimizer', 'part_gradients', 'add_pairwise', 'count_towers', 'share_batches', 'make_gradients',
+           'has_gpu', 'make_repeatable', 'worker_place', 'compile_steps', 'History', 'write_whole', 'make_reporter',
+           'RunState', 'AtOnce', 'StopRequest', 'images_digest', 'run_settings', 'check_settings', 'Checkpoints',
            'open_checkpoints', 'make_agree', 'Pace', 'Run', 'check_together', 'lost_workers', 'mean_terms',
            'not_finite', 'run_epoch', 'end_epoch', 'run_epochs', 'await_workers', 'worker_addresses', 'choose_strategy',
            'model_strategy', 'is_chief', 'make_run', 'check_callbacks', 'train', 'plot_history']
@@ -305,6 +305,14 @@ def add_pairwise(
         parts = [[a + b for a, b in zip(*pair, strict=True)] if len(pair) == 2 else pair[0] for pair in pairs]
     return list(parts[0])
 
+# %% ../nbs/03_train.ipynb #09deb75d
+def count_towers(
+    share: int,  # images of a batch that a device takes
+    least: int = 2,  # so many, small as they may be, if the share can be divided by it
+) -> int:
+    "Parts in which a share is computed side by side: a power of two that divides it, at most 16, each of at least 16 images."
+    return max(n for n in (1, 2, 4, 8, 16) if share % n == 0 and (n <= least or share // n >= 16))
+
 # %% ../nbs/03_train.ipynb #6b019b70
 def share_batches(
     model: CVAE,
@@ -400,7 +408,7 @@ def compile_steps(
     n, size, replicas = len(images), recipe.batch_size, strategy.num_replicas_in_sync
     steps, gpu = math.ceil(n / size), has_gpu() if gpu is None else gpu
     pictures, draws = share_batches(model, images, recipe, binarize, seed, replicas)
-    towers = 1 if gpu or replicas > 1 or size % 2 else 2
+    towers = 1 if gpu else count_towers(size // replicas, least=2 if replicas == 1 else 1)
     gradients = make_gradients(model, optimizer, recipe, towers, xla=gpu)
 
     def look(order, step, asked):
