@@ -300,10 +300,13 @@ def add_pairwise(
     parts: Sequence[Sequence[tf.Tensor]],  # as many lists as there are towers
 ) -> list[tf.Tensor]:
     "Sum of lists of tensors, entry by entry and two at a time: equal inputs give equal bits."
+    shapes = [entry.shape for entry in parts[0]]
     while len(parts) > 1:
         pairs = [parts[i : i + 2] for i in range(0, len(parts), 2)]
         parts = [[a + b for a, b in zip(*pair, strict=True)] if len(pair) == 2 else pair[0] for pair in pairs]
-    return list(parts[0])
+        if len(parts) > 1:  # TensorFlow would make one AddN of sums of sums, and not of a sum of reshaped ones
+            parts = [[entry[tf.newaxis] for entry in part] for part in parts]
+    return [tf.reshape(entry, shape) for entry, shape in zip(parts[0], shapes, strict=True)]
 
 # %% ../nbs/03_train.ipynb #09deb75d
 def count_towers(
