@@ -310,11 +310,10 @@ def add_pairwise(
 
 # %% ../nbs/03_train.ipynb #09deb75d
 def count_towers(
-    share: int,  # images of a batch that a device takes
-    least: int = 2,  # so many, small as they may be, if the share can be divided by it
+    batch_size: int,
 ) -> int:
-    "Parts in which a share is computed side by side: a power of two that divides it, at most 16, each of at least 16 images."
-    return max(n for n in (1, 2, 4, 8, 16) if share % n == 0 and (n <= least or share // n >= 16))
+    "Parts of a batch that are computed side by side: a power of two, at most 16; more than two have at least 16 images each."
+    return max(n for n in (1, 2, 4, 8, 16) if batch_size % n == 0 and (n <= 2 or batch_size // n >= 16))
 
 # %% ../nbs/03_train.ipynb #6b019b70
 def share_batches(
@@ -411,7 +410,8 @@ def compile_steps(
     n, size, replicas = len(images), recipe.batch_size, strategy.num_replicas_in_sync
     steps, gpu = math.ceil(n / size), has_gpu() if gpu is None else gpu
     pictures, draws = share_batches(model, images, recipe, binarize, seed, replicas)
-    towers = 1 if gpu else count_towers(size // replicas, least=2 if replicas == 1 else 1)
+    towers = count_towers(size)  # of all replicas together
+    towers = 1 if gpu or towers % replicas else towers // replicas
     gradients = make_gradients(model, optimizer, recipe, towers, xla=gpu)
 
     def look(order, step, asked):
