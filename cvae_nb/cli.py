@@ -7,7 +7,7 @@ __all__ = ['TF_LOG', 'RUN_FILES', 'PARENT', 'IMAGE_NAME', 'COUNT', 'SEED', 'POSI
            'one_line', 'errors_told', 'without_log', 'log_hidden', 'start_tensorflow', 'default_out', 'check_out',
            'begin_run', 'make_config', 'label', 'read_config', 'memory_size', 'build_model', 'whole_file',
            'save_figure', 'plane_size', 'spread', 'plane_dims', 'save_manifold', 'save_samples', 'save_results',
-           'figures', 'exit_code', 'ended_early', 'fit', 'check_alone', 'end_with_parent', 'worker_index',
+           'figures', 'exit_code', 'ended_early', 'fit', 'check_alone', 'end_with_parent', 'worker_place',
            'worker_environments', 'run_workers', 'check_share', 'report', 'train_command', 'read_model', 'check_file',
            'save_images', 'generate_command', 'manifold_command', 'Numbers', 'Whole', 'Real', 'option', 'add_command',
            'signals_exit', 'warnings_told', 'main']
@@ -72,14 +72,14 @@ def without_log(text: str) -> str:
 
 # %% ../nbs/08_cli.ipynb #1dcbaf4f
 @contextmanager
-def log_hidden() -> Iterator[None]:
+def log_hidden() -> Iterator[int]:  # a file descriptor of the stderr that shows
     "Within a `with`, TensorFlow's log on file descriptor 2 is kept back; an error brings it out."
     with tempfile.TemporaryFile() as caught:
         stderr = os.dup(2)
         os.dup2(caught.fileno(), 2)
         shown = without_log
         try:
-            yield
+            yield stderr
         except Exception:
             shown = str
             raise
@@ -97,13 +97,13 @@ def start_tensorflow(
     "Import the library and start TensorFlow without its log."
     if "matplotlib" not in sys.modules:
         os.environ["MPLBACKEND"] = "Agg"
-    with log_hidden() if os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2") != "0" else nullcontext():
+    with log_hidden() if os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2") != "0" else nullcontext() as stderr:
         import tensorflow as tf
 
         import cvae_nb.manifold  # noqa: F401  and with it all others
         from cvae_nb.train import choose_strategy
 
-        strategy = choose_strategy() if training else tf.distribute.get_strategy()
+        strategy = choose_strategy(stderr=stderr) if training else tf.distribute.get_strategy()
         tf.zeros(1)  # the first operation finds the devices, and logs about them
     return strategy
 
@@ -138,7 +138,7 @@ def check_out(
     _check_place(out / "config.json" if out.is_dir() else out)
     if out.exists() and not out.is_dir():
         raise ValueError(f"out: {str(out)!r} is a file; a folder is expected, or a path where one can be made")
-    if not out.exists() or not any(out.iterdir()):
+    if not out.exists() or not {path.name for path in out.iterdir()} - {".config.json.part"}:  # which a kill may leave
         return
     if not (out / "config.json").is_file():
         raise ValueError(f"out: {str(out)!r} holds files but no run; a new or empty folder, or that of a run, is expected")
@@ -148,7 +148,7 @@ def check_out(
 # %% ../nbs/08_cli.ipynb #46969947
 def _clear(out: Path) -> None:
     "Remove what an earlier run left."
-    names = [name for name in RUN_FILES if name not in ("images", "checkpoints")]
+    names = [name for name in RUN_FILES if name not in ("config.json", "images", "checkpoints")]  # the new one takes its place
     for path in (*(out / name for name in (*names, "generated.png")), *(out / "images").glob("image_at_epoch_*")):
         path.unlink(missing_ok=True)
     shutil.rmtree(out / "checkpoints", ignore_errors=True)
@@ -163,9 +163,10 @@ def begin_run(
 
     new = [folder for folder in (out, *out.parents) if not folder.exists()]
     try:
-        (out / "images").mkdir(parents=True, exist_ok=True)
+        out.mkdir(parents=True, exist_ok=True)
         _clear(out)
-        write_whole(out / "config.json", json.dumps(config, indent=1) + "\n")
+        write_whole(out / "config.json", json.dumps(config, indent=1) + "\n")  # first: it tells that this is a run
+        (out / "images").mkdir(exist_ok=True)
     except OSError as error:
         if new:
             shutil.rmtree(new[-1], ignore_errors=True)
@@ -457,13 +458,16 @@ def end_with_parent() -> None:
         threading.Thread(target=watch, daemon=True).start()
 
 
-def worker_index() -> int:
-    "Which of several workers this process is, by `TF_CONFIG`; 0 where there is one. ValueError if that cannot be read."
+def worker_place() -> tuple[int, int]:  # this worker's number, and how many there are
+    "Which of several workers this process is, by `TF_CONFIG`. ValueError if that cannot be read."
     given = os.environ.get("TF_CONFIG") or "{}"
     try:
         told = json.loads(given)
-        task, chiefs = told.get("task", {}), told.get("cluster", {}).get("chief", [])
-        return int(task.get("index", 0)) + (len(chiefs) if task.get("type") == "worker" else 0)
+        task, cluster = told.get("task", {}), told.get("cluster", {})
+        chiefs, workers = (list(cluster.get(job, [])) for job in ("chief", "worker"))
+        if not chiefs + workers:
+            return 0, 1
+        return int(task.get("index", 0)) + (len(chiefs) if task.get("type") == "worker" else 0), len(chiefs + workers)
     except (ValueError, TypeError, AttributeError) as error:
         raise ValueError(f"TF_CONFIG is {given!r}; JSON with 'cluster' and 'task' is expected") from error
 
@@ -558,23 +562,28 @@ def train_command(source: str, recipe: str, out: Path | None, force: bool, quiet
     "The command `train`."
     out = resume or out or default_out(source)
     with errors_told(ValueError, OSError):
-        chief = worker_index() == 0
+        place, n_workers = worker_place()
+        chief, started = place == 0, PARENT in os.environ
+        if workers > 1 and n_workers > 1 and not started:
+            raise ValueError(f"workers: {workers} came, and TF_CONFIG names {n_workers}; one of the two is expected")
         check_alone()
         config = read_config(resume, ("config.json",)) if resume else {}
         if not resume and chief:
             check_out(out, force)
-    if workers > 1 and not os.environ.get("TF_CONFIG"):
+    if workers > 1 and not started:
         raise click.exceptions.Exit(run_workers(workers))
     end_with_parent()
     with errors_told(OSError, code=1), errors_told(ValueError):
         strategy = start_tensorflow(training=True)
     from cvae_nb.data import load_images
+    from cvae_nb.train import check_folder
 
     with errors_told(ValueError, TypeError, OSError):
         data = load_images(config.get("source", source), on_disk=config.get("on_disk", on_disk))
         sizes = {"latent_dim": latent_dim, "filters": filters, "binarize": binarize, "seed": seed, "on_disk": on_disk}
         config = config or make_config(source, data, recipe, changes, **sizes)
         check_share(config, strategy)
+        check_folder(out / "checkpoints")
         with strategy.scope():
             model = build_model(config)
         if not resume and chief:
@@ -800,9 +809,20 @@ def signals_exit() -> Iterator[None]:
     main_thread = threading.current_thread() is threading.main_thread()
     numbers = [each for each in (signal.SIGINT, signal.SIGTERM) if main_thread and signal.getsignal(each) != signal.SIG_IGN]
     before = {number: signal.signal(number, lambda number, frame: sys.exit(128 + number)) for number in numbers}
+    hook = sys.unraisablehook
+
+    def send_again(lost: Any) -> None:
+        "Python drops an exception if garbage is being collected: then the signal has to come once more."
+        number = getattr(lost.exc_value, "number", None) or (lost.exc_value.code - 128 if lost.exc_type is SystemExit else None)
+        if number not in before:
+            return hook(lost)
+        threading.Timer(0.1, os.kill, (os.getpid(), number)).start()
+
+    sys.unraisablehook = send_again
     try:
         yield
     finally:
+        sys.unraisablehook = hook
         for number, handler in before.items():
             signal.signal(number, handler)
 

@@ -620,6 +620,8 @@ def stored_images(
     if isinstance(images, ImageData):
         raise TypeError(f"{name}: an ImageData came; one of its parts is expected, .train or .test")
     images = images.images if isinstance(images, Split) else images
+    if isinstance(images, PictureFiles) and not len(images):
+        raise ValueError(f"{name}: no pictures came; at least one is expected")
     return images if isinstance(images, PictureFiles) else _as_checked(images, name)
 
 # %% ../nbs/00_data.ipynb #73bd2543
