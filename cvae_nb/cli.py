@@ -4,13 +4,13 @@
 
 # %% auto #0
 __all__ = ['TF_LOG', 'RUN_FILES', 'PARENT', 'IMAGE_NAME', 'COUNT', 'SEED', 'POSITIVE', 'FORCE', 'TRAIN_OPTIONS', 'RUN',
-           'one_line', 'errors_told', 'without_log', 'log_hidden', 'start_tensorflow', 'default_out', 'check_out',
-           'begin_run', 'make_config', 'label', 'read_config', 'memory_size', 'build_model', 'whole_file',
-           'save_figure', 'plane_size', 'spread', 'plane_dims', 'save_manifold', 'save_samples', 'save_results',
-           'figures', 'exit_code', 'ended_early', 'fit', 'check_alone', 'end_with_parent', 'worker_place',
-           'worker_environments', 'run_workers', 'check_share', 'report', 'train_command', 'read_model', 'check_file',
-           'save_images', 'generate_command', 'manifold_command', 'Numbers', 'Whole', 'Real', 'option', 'add_command',
-           'signals_exit', 'warnings_told', 'main']
+           'one_line', 'errors_told', 'without_log', 'log_hidden', 'library_imported', 'start_tensorflow',
+           'default_out', 'check_out', 'begin_run', 'make_config', 'label', 'read_config', 'memory_size', 'build_model',
+           'whole_file', 'save_figure', 'plane_size', 'spread', 'plane_dims', 'save_manifold', 'save_samples',
+           'save_results', 'figures', 'exit_code', 'ended_early', 'fit', 'check_alone', 'end_with_parent',
+           'named_workers', 'worker_environments', 'run_workers', 'check_share', 'report', 'train_command',
+           'read_model', 'check_file', 'save_images', 'generate_command', 'manifold_command', 'Numbers', 'Whole',
+           'Real', 'option', 'add_command', 'signals_exit', 'warnings_told', 'main']
 
 # %% ../nbs/08_cli.ipynb #9287eef4
 import json
@@ -91,16 +91,24 @@ def log_hidden() -> Iterator[int]:  # a file descriptor of the stderr that shows
             os.write(2, shown(caught.read().decode(errors="replace")).encode())
 
 # %% ../nbs/08_cli.ipynb #b5c8babc
+@contextmanager
+def library_imported() -> Iterator[int | None]:  # a file descriptor of stderr, where that is hidden
+    "Import the library, and keep TensorFlow's log back within a `with`."
+    if "matplotlib" not in sys.modules:
+        os.environ["MPLBACKEND"] = "Agg"
+    with log_hidden() if os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2") != "0" else nullcontext() as stderr:
+        import cvae_nb.manifold  # noqa: F401  and with it all others
+
+        yield stderr
+
+
 def start_tensorflow(
     training: bool = False,  # choose the strategy
 ) -> Any:  # the tf.distribute strategy
     "Import the library and start TensorFlow without its log."
-    if "matplotlib" not in sys.modules:
-        os.environ["MPLBACKEND"] = "Agg"
-    with log_hidden() if os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2") != "0" else nullcontext() as stderr:
+    with library_imported() as stderr:
         import tensorflow as tf
 
-        import cvae_nb.manifold  # noqa: F401  and with it all others
         from cvae_nb.train import choose_strategy
 
         strategy = choose_strategy(stderr=stderr) if training else tf.distribute.get_strategy()
@@ -458,18 +466,14 @@ def end_with_parent() -> None:
         threading.Thread(target=watch, daemon=True).start()
 
 
-def worker_place() -> tuple[int, int]:  # this worker's number, and how many there are
-    "Which of several workers this process is, by `TF_CONFIG`. ValueError if that cannot be read."
-    given = os.environ.get("TF_CONFIG") or "{}"
-    try:
-        told = json.loads(given)
-        task, cluster = told.get("task", {}), told.get("cluster", {})
-        chiefs, workers = (list(cluster.get(job, [])) for job in ("chief", "worker"))
-        if not chiefs + workers:
-            return 0, 1
-        return int(task.get("index", 0)) + (len(chiefs) if task.get("type") == "worker" else 0), len(chiefs + workers)
-    except (ValueError, TypeError, AttributeError) as error:
-        raise ValueError(f"TF_CONFIG is {given!r}; JSON with 'cluster' and 'task' is expected") from error
+def named_workers() -> tuple[int, int]:  # this one's number, and how many `TF_CONFIG` names
+    "Which of several workers this process is: (0, 0) where there are none. ValueError if `TF_CONFIG` cannot be read."
+    if not os.environ.get("TF_CONFIG"):  # nothing needs to be imported
+        return 0, 0
+    with library_imported():
+        from cvae_nb.train import worker_addresses
+    addresses, mine = worker_addresses()
+    return mine, len(addresses)
 
 
 def worker_environments(
@@ -562,10 +566,10 @@ def train_command(source: str, recipe: str, out: Path | None, force: bool, quiet
     "The command `train`."
     out = resume or out or default_out(source)
     with errors_told(ValueError, OSError):
-        place, n_workers = worker_place()
-        chief, started = place == 0, PARENT in os.environ
-        if workers > 1 and n_workers > 1 and not started:
-            raise ValueError(f"workers: {workers} came, and TF_CONFIG names {n_workers}; one of the two is expected")
+        mine, named = named_workers()
+        chief, started = mine == 0, PARENT in os.environ  # by `run_workers`
+        if workers > 1 and named and not started:
+            raise ValueError(f"workers: {workers} came, and TF_CONFIG names {named}; one of the two is expected")
         check_alone()
         config = read_config(resume, ("config.json",)) if resume else {}
         if not resume and chief:

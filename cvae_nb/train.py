@@ -9,9 +9,9 @@ __all__ = ['RECIPES', 'GOING_ON', 'ASKED', 'NOT_FINITE', 'DAMAGE', 'LOST', 'WATC
            'make_gradients', 'has_gpu', 'make_repeatable', 'worker_place', 'compile_steps', 'History', 'check_folder',
            'write_whole', 'make_reporter', 'RunState', 'AtOnce', 'StopRequest', 'images_digest', 'machine_settings',
            'run_settings', 'check_settings', 'Checkpoints', 'open_checkpoints', 'make_agree', 'Pace', 'Run',
-           'check_together', 'lost_workers', 'mean_terms', 'not_finite', 'keep', 'run_epoch', 'end_epoch', 'run_epochs',
-           'await_workers', 'worker_addresses', 'ended_if_stuck', 'choose_strategy', 'model_strategy', 'is_chief',
-           'make_run', 'check_callbacks', 'train', 'plot_history']
+           'check_together', 'lost_workers', 'mean_terms', 'not_finite', 'is_finite', 'keep', 'run_epoch', 'end_epoch',
+           'run_epochs', 'await_workers', 'worker_addresses', 'ended_if_stuck', 'choose_strategy', 'model_strategy',
+           'is_chief', 'make_run', 'check_callbacks', 'train', 'plot_history']
 
 # %% ../nbs/03_train.ipynb #4c7f39f6
 import hashlib
@@ -27,8 +27,8 @@ import sys
 import threading
 import time
 import warnings
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any, NamedTuple
@@ -429,7 +429,7 @@ def compile_steps(
     def look(order, step, asked):
         replica = tf.distribute.get_replica_context().replica_id_in_sync_group
         sums, grads = gradients(pictures(order, step, replica), *draws(step, replica))
-        return tf.concat([sums, [asked]], 0), grads
+        return tf.concat([sums, [asked]], 0), grads  # sums: three losses, cannot be taken, overflow, asked
 
     def apply(grads, overflow):
         if replicas > 1 and isinstance(optimizer, keras.optimizers.LossScaleOptimizer):
@@ -778,21 +778,20 @@ class Checkpoints:
         found = {p.with_suffix("") for p in self.folder.glob(f"ckpt-*.{kind}") if p.stem[5:].isdigit()}
         return sorted(found, key=lambda path: -int(path.name.split("-")[1]))
 
-    def remove_parts(self, whole: Collection[Path] | None = None) -> None:
-        "Remove what a kill or a full disk has left of a checkpoint that was being written; with `whole`, all files but these."
+    def remove_parts(self) -> None:
+        "Remove what a kill or a full disk has left of a checkpoint that was being written."
         for part in self.folder.glob("ckpt-*_temp"):
             shutil.rmtree(part, ignore_errors=True)
-        new = () if whole is None else set(self.folder.glob("ckpt-*")) - set(whole)
-        for part in (*new, *self.folder.glob("checkpoint.tmp*")):
-            part.unlink(missing_ok=True)
+        for part in self.folder.glob("checkpoint.tmp*"):
+            part.unlink()
 
     def remove_old(self) -> None:
-        "Remove checkpoints that the list does not know any more: a kill came between it and their end."
+        "Remove checkpoints older than those in the list: a kill came before their end."
         kept = [Path(path).name for path in self.manager.checkpoints]
-        for path in (*self.paths(), *self.paths("data-*")):
-            if path.name not in kept and int(path.name[5:]) < int(kept[-1][5:]):
-                for file in self.folder.glob(f"{path.name}.*"):
-                    file.unlink(missing_ok=True)
+        old = {path for path in (*self.paths(), *self.paths("data-*")) if int(path.name[5:]) < int(kept[0][5:])}
+        for file in (file for path in old for file in self.folder.glob(f"{path.name}.*")):
+            with suppress(OSError):  # they only take room
+                file.unlink()
 
     def save(self) -> None:
         "Write a checkpoint, whole or not at all. Raises `OSError` if it cannot be written."
@@ -802,13 +801,15 @@ class Checkpoints:
         before = set(self.folder.glob("ckpt-*"))
         try:
             self.manager.save()
-            self.remove_old()
         except (tf.errors.OpError, OSError) as error:
-            self.remove_parts(whole=before)
+            self.remove_parts()
+            for part in set(self.folder.glob("ckpt-*")) - before:  # TensorFlow writes some under their last name
+                part.unlink()
             last = f"the last one, of step {self.saved[0]}, is intact" if self.saved else "there is none yet"
             where = f"folder {str(self.folder)!r} ({_reason(error)})"
             raise OSError(f"no checkpoint of step {place[0]} could be written to {where}; {last}") from error
         self.saved = place
+        self.remove_old()
 
     def restore(
         self,
@@ -818,19 +819,19 @@ class Checkpoints:
         paths, data = self.paths(), self.paths("data-*")
         if data and data[0] not in paths:
             warnings.warn(f"checkpoint {data[0].name} is incomplete (it has no .index); the one before it is tried", stacklevel=4)
+        untrained = [path.name for path in paths] == ["ckpt-1"]  # which is written before the first step
         for path in paths:
             try:
                 self.checkpoint.restore(str(path)).assert_consumed()
             except DAMAGE as error:
-                first = path.name == "ckpt-1"  # of a run that has not taken a step
-                then = "nothing was trained before it, and the run begins anew" if first else "the one before it is tried"
+                then = "nothing was trained before it, and the run begins anew" if untrained else "the one before it is tried"
                 warnings.warn(f"checkpoint {path.name} is damaged ({_reason(error)}); {then}", stacklevel=4)
                 continue
             if self.state.step == failed and path != paths[-1]:
                 continue
             self.saved = (self.state.step, len(self.state.rows), self.state.ended)
             return True
-        if paths and [path.name for path in paths] != ["ckpt-1"]:
+        if paths and not untrained:
             raise OSError(f"folder {str(self.folder)!r} holds {len(paths)} checkpoints, and none of them can be read")
         return False
 
@@ -995,9 +996,14 @@ def not_finite(
     raise FloatingPointError(f"{what}; the weights are {kept}: try a lower learning_rate than {run.recipe.learning_rate:g}")
 
 
+def is_finite(model: CVAE) -> bool:
+    "Whether all weights are."
+    return all(np.isfinite(weight).all() for weight in model.get_weights())
+
+
 def keep(run: Run) -> None:
     "Save a checkpoint, if there is a folder for it. Raises `FloatingPointError` if a weight is not finite: see `not_finite`."
-    if not all(np.isfinite(weight).all() for weight in run.model.get_weights()):
+    if not is_finite(run.model):
         not_finite(run, f"a weight is not finite after step {run.state.step}", kept="left so")
     run.save()
 
@@ -1017,7 +1023,7 @@ def run_epoch(run: Run, epoch: int) -> None:
         taken, state.step, state.totals = int(step) - state.step, int(step), totals.numpy().tolist()
         if why == NOT_FINITE:
             what = f"the loss or its gradient is not finite at step {state.step + 1} (epoch {epoch + 1})"
-            not_finite(run, what, kept="those before it")
+            not_finite(run, what, kept="those before it" if is_finite(run.model) else "left so")
         seconds = time.monotonic() - started
         state.seconds += seconds
         run.pace.measured(taken, seconds)
@@ -1137,7 +1143,7 @@ def worker_addresses() -> tuple[list[str], int]:  # and which of them this proce
                          "'cluster', and a 'type' and an 'index' of those in 'task'") from error
     return addresses, mine
 
-
+# %% ../nbs/03_train.ipynb #74738e3e
 WATCH = """import os, sys, threading
 closed = threading.Thread(target=sys.stdin.read, daemon=True)  # the other end closes when all is well, or its process is gone
 closed.start()
@@ -1164,12 +1170,16 @@ def ended_if_stuck(
         watch.stdin.close()
         watch.wait()
 
-
+# %% ../nbs/03_train.ipynb #262c07ca
 def choose_strategy(
     timeout_seconds: float = 120.0,  # how long workers wait for each other before they give up
     stderr: IO | int | None = None,  # where they say so if TensorFlow itself does not return; None: the process's
 ) -> tf.distribute.Strategy:
-    "The `tf.distribute` strategy that suits the environment. With several workers it must be called before TensorFlow is used."
+    """The `tf.distribute` strategy that suits the environment. With several workers it must be called before TensorFlow is used.
+
+    Raises `ValueError` for a `TF_CONFIG` that cannot be read, `ConnectionError` if a worker does not answer. If one answers
+    and does not join, the process is ended.
+    """
     addresses, mine = worker_addresses()
     if len(addresses) > 1:
         await_workers(addresses, mine, timeout_seconds)
