@@ -10,7 +10,7 @@ __all__ = ['RECIPES', 'GOING_ON', 'ASKED', 'NOT_FINITE', 'DAMAGE', 'WATCHERS', '
            'write_whole', 'History', 'make_reporter', 'RunState', 'AtOnce', 'StopRequest', 'images_digest',
            'machine_settings', 'run_settings', 'check_settings', 'check_folder', 'Checkpoints', 'wants_batches', 'Pace',
            'callback_states', 'restore_callbacks', 'Run', 'check_together', 'lost_workers', 'make_agree', 'mean_terms',
-           'not_finite', 'is_finite', 'keep', 'run_epoch', 'end_epoch', 'run_epochs', 'await_workers',
+           'not_finite', 'is_finite', 'keep', 'run_epoch', 'end_epoch', 'begin_epoch', 'run_epochs', 'await_workers',
            'worker_addresses', 'ended_if_stuck', 'choose_strategy', 'model_strategy', 'is_chief', 'open_checkpoints',
            'make_run', 'check_callbacks', 'train', 'plot_history']
 
@@ -867,11 +867,11 @@ class Checkpoints:
 
 # %% ../nbs/03_train.ipynb #80171cfd
 def wants_batches(callback: keras.callbacks.Callback) -> bool:
-    "Whether a callback does something at a batch. Keras's ModelCheckpoint and TensorBoard do so only if they are told to."
+    "Whether a callback does something at a batch. Keras's ModelCheckpoint, BackupAndRestore and TensorBoard do so if told to."
     hooks = ("on_train_batch_begin", "on_train_batch_end", "on_batch_begin", "on_batch_end")
     kinds, writer = [keras.callbacks.Callback], keras.callbacks.TensorBoard
     if getattr(callback, "save_freq", None) == "epoch":
-        kinds.append(keras.callbacks.ModelCheckpoint)
+        kinds += [keras.callbacks.ModelCheckpoint, keras.callbacks.BackupAndRestore]
     if isinstance(callback, writer) and callback.update_freq == "epoch":
         profiles = getattr(callback, "_should_trace", True)
         kinds += [] if profiles or callback.write_steps_per_second else [writer]
@@ -885,7 +885,7 @@ class Pace:
     def __init__(
         self,
         callbacks: Iterable[keras.callbacks.Callback],
-        n_workers: int = 1,  # replicas, all workers' together
+        n_workers: int = 1,
     ):
         self.every_batch = any(map(wants_batches, callbacks))
         self.fixed = self.every_batch or n_workers > 1  # workers meet inside a call: theirs must be of one length
@@ -903,7 +903,8 @@ class Pace:
 
 # %% ../nbs/03_train.ipynb #0c5a2308
 WATCHERS = (keras.callbacks.EarlyStopping, keras.callbacks.ModelCheckpoint, keras.callbacks.ReduceLROnPlateau)
-MEMORY = ("best", "wait", "best_epoch", "stopped_epoch", "cooldown_counter", "best_weights")  # of theirs
+MEMORY = ("best", "wait", "best_epoch", "stopped_epoch", "cooldown_counter", "best_weights",  # what they remember
+          "_batches_seen_since_last_saving", "_last_batch_seen")
 
 
 def _as_json(value: Any) -> Any:
@@ -911,7 +912,7 @@ def _as_json(value: Any) -> Any:
     if not isinstance(value, list):
         return None if value is None else np.asarray(value).item()
     file = io.BytesIO()
-    np.savez(file, *value)
+    np.savez(file, *(array.astype("float32") if array.dtype.kind == "V" else array for array in value))  # V: bfloat16
     return {"npz": base64.b64encode(file.getvalue()).decode()}
 
 
@@ -921,38 +922,49 @@ def _from_json(value: Any) -> Any:
     with np.load(io.BytesIO(base64.b64decode(value["npz"]))) as arrays:
         return list(arrays.values())
 
-
+# %% ../nbs/03_train.ipynb #014df7d4
 def _by_name(callbacks: Sequence[keras.callbacks.Callback]) -> dict[str, keras.callbacks.Callback]:
-    "Callbacks by their class and their number among those of that class."
     names = [type(each).__name__ for each in callbacks]
     return {f"{name} {names[:k].count(name)}": each for k, (name, each) in enumerate(zip(names, callbacks, strict=True))}
+
+
+def _watched(callback: keras.callbacks.Callback) -> list:
+    "What the memory of one of `WATCHERS` is about."
+    return [getattr(callback, key, None) for key in ("monitor", "mode", "filepath")]
 
 
 def callback_states(callbacks: Sequence[keras.callbacks.Callback]) -> dict[str, dict]:
     "What callbacks remember, as JSON has it. Raises `TypeError` if a `state_dict` brings what JSON has not."
     states = {}
     for name, each in _by_name(callbacks).items():
-        if hasattr(each, "state_dict"):
-            states[name] = each.state_dict()
-        elif isinstance(each, WATCHERS):
-            states[name] = {key: _as_json(getattr(each, key)) for key in MEMORY if hasattr(each, key)}
-    for name, state in states.items():
-        try:
-            json.dumps(state)
-        except (TypeError, ValueError) as error:
-            expected = "numbers, texts, lists and dictionaries are expected"
-            raise TypeError(f"callbacks: state_dict() of {name.split()[0]} cannot be saved ({error}); {expected}") from error
+        state = {}
+        if isinstance(each, WATCHERS):
+            memory = {key: _as_json(getattr(each, key)) for key in MEMORY if hasattr(each, key)}
+            state |= {"watched": _watched(each), "memory": memory}
+        if hasattr(each, "state_dict") and hasattr(each, "load_state_dict"):
+            state["own"] = each.state_dict()
+        try:  # numbers and arrays of numpy become Python's
+            states[name] = json.loads(json.dumps(state, default=lambda value: value.tolist()))
+        except (TypeError, ValueError, AttributeError) as error:
+            expected = "what JSON can keep is expected: numbers, texts, lists and dictionaries"
+            raise TypeError(f"callbacks: state_dict() of {type(each).__name__} brought {state['own']!r}; {expected}") from error
     return states
 
 
 def restore_callbacks(callbacks: Sequence[keras.callbacks.Callback], states: dict[str, dict]) -> None:
     "Have callbacks remember again what `callback_states` noted; those that are new know nothing yet."
     for name, each in _by_name(callbacks).items():
-        if name in states and hasattr(each, "load_state_dict"):
-            each.load_state_dict(states[name])
-        elif name in states and isinstance(each, WATCHERS):
-            for key, value in states[name].items():
+        state = states.get(name, {})
+        if "own" in state and hasattr(each, "load_state_dict"):
+            each.load_state_dict(state["own"])
+        if "watched" in state and state["watched"] != _watched(each):
+            told = f"{type(each).__name__} begins anew: it was about {state['watched']} and is about {_watched(each)}"
+            warnings.warn(f"callbacks: {told}", stacklevel=4)
+        elif isinstance(each, WATCHERS):
+            for key, value in state.get("memory", {}).items():
                 setattr(each, key, _from_json(value))
+            if each.best is not None and getattr(each, "monitor_op", ...) is None:  # Keras looks for it only where best is None
+                each._set_monitor_op()
 
 # %% ../nbs/03_train.ipynb #d67da1db
 @dataclass
@@ -1128,6 +1140,16 @@ def end_epoch(
     return row
 
 # %% ../nbs/03_train.ipynb #817bcc5b
+def begin_epoch(run: Run, epoch: int) -> None:
+    "Call the hooks. In an epoch that was under way before, the learning rate stays as they had set it then."
+    optimizer = run.model.optimizer
+    under_way = run.state.totals[3] > 0 and not run.recipe.decay
+    rate = float(tf.convert_to_tensor(optimizer.learning_rate)) if under_way else None
+    run.callbacks.on_epoch_begin(epoch)
+    if under_way:
+        optimizer.learning_rate = rate
+
+
 def run_epochs(
     run: Run,
     held: dict,  # images by prefix: "val", "test"
@@ -1145,7 +1167,7 @@ def run_epochs(
     try:
         while run.epoch < run.recipe.epochs and not (state.ended or state.stopped or run.model.stop_training):
             epoch = run.epoch
-            run.callbacks.on_epoch_begin(epoch)
+            begin_epoch(run, epoch)
             run_epoch(run, epoch)
             row = end_epoch(run, epoch, held, binarize)
             logs = {key: value for key, value in row.items() if key not in ("epoch", "step")}
@@ -1320,7 +1342,7 @@ def make_run(
     model.stop_training, model._initial_epoch = False, None
     hooks = keras.callbacks.CallbackList(list(callbacks), model=model, epochs=recipe.epochs, steps=steps, verbose=0)
     reporter = make_reporter(verbose and is_chief(strategy))
-    pace = Pace(callbacks, n_workers=strategy.num_replicas_in_sync)
+    pace = Pace(callbacks, n_workers=worker_place(strategy)[1])
     parts = hooks, pace, reporter, RunState(), StopRequest(), make_agree(strategy)
     return Run(model, recipe, images, seed, run_steps, *parts)
 
@@ -1346,12 +1368,15 @@ def check_callbacks(
             raise ValueError(f"callbacks: {name} came, which sets the learning rate; decay=False is expected with it")
         if isinstance(each, backup) and folder is not None:
             raise ValueError(f"callbacks: {name} came with a folder for checkpoints; one of the two is expected")
-        prefix, _, figure = getattr(each, "monitor", "").rpartition("_")
-        decides = isinstance(each, WATCHERS) and figure in ("loss", "elbo", "reconstruction", "kl")
-        if decides and prefix in ("val", "test") and prefix not in held and getattr(each, "save_best_only", True):
-            images = {"val": "validation_images", "test": "test_images"}[prefix]
-            raise ValueError(f"callbacks: {name} came, which watches {each.monitor!r}; {images} are expected with it")
-        if decides and each.mode == "auto":  # Keras knows it of a loss only
+        if not isinstance(monitor := getattr(each, "monitor", None), str):
+            continue
+        prefix, _, figure = monitor.rpartition("_")
+        missing = {"val": "validation_images", "test": "test_images"}.get(prefix) if prefix not in held else None
+        decides = isinstance(each, WATCHERS) and getattr(each, "save_best_only", True)
+        brought = any(not type(other).__module__.startswith("keras.") for other in callbacks)  # by a user's own, maybe
+        if decides and missing and not brought:
+            raise ValueError(f"callbacks: {name} came, which watches {monitor!r}; {missing} are expected with it")
+        if figure in ("loss", "elbo", "reconstruction", "kl") and getattr(each, "mode", None) == "auto":  # Keras knows of losses
             each.mode = "max" if figure == "elbo" else "min"
     return callbacks
 
@@ -1373,7 +1398,7 @@ def train(
     augment: float | None = None,  # how much images are turned, sheared, stretched and moved at first; 0: not at all
     binarize: str = "static",  # static, grey or dynamic
     seed: int = 0,  # of the order of the images, dynamic pixels and draws; the model has its own
-    callbacks: Sequence[keras.callbacks.Callback] = (),  # what they remember is in the checkpoints: see `callback_states`
+    callbacks: Sequence[keras.callbacks.Callback] = (),  # what is kept of their memory: see `callback_states`
     folder: str | os.PathLike | None = None,  # for checkpoints: after every epoch and every `save_minutes`
     resume: bool = False,  # go on from the newest checkpoint in `folder`, if there is one
     save_minutes: float = 10.0,
@@ -1383,7 +1408,8 @@ def train(
 
     Raises `ValueError`, `TypeError` or `OSError` for bad input before the first step, `FloatingPointError` where a loss, a
     gradient or a weight is not finite, `OSError` where a checkpoint cannot be written, `ConnectionError` where another worker
-    is gone. Ctrl-C raises `KeyboardInterrupt` and SIGTERM `SystemExit(143)`, once the step is finished and saved.
+    is gone. Ctrl-C raises `KeyboardInterrupt` and SIGTERM `SystemExit(143)`, once the step is finished and, with a `folder`,
+    saved.
     """
     if not isinstance(model, CVAE):
         raise TypeError(f"model: a {type(model).__name__} came; a CVAE is expected")
