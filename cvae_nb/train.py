@@ -6,13 +6,13 @@
 __all__ = ['RECIPES', 'GOING_ON', 'ASKED', 'NOT_FINITE', 'DAMAGE', 'WATCHERS', 'MEMORY', 'LOST', 'WATCH', 'set_threads',
            'train_step', 'Evaluation', 'pictures_named', 'check_images', 'evaluate_elbo', 'Recipe', 'make_recipe',
            'orthogonalize', 'Muon', 'make_optimizer', 'part_gradients', 'add_pairwise', 'count_towers', 'share_batches',
-           'count_infinities', 'make_gradients', 'has_gpu', 'make_repeatable', 'worker_place', 'compile_steps',
-           'write_whole', 'History', 'make_reporter', 'RunState', 'AtOnce', 'StopRequest', 'images_digest',
-           'machine_settings', 'run_settings', 'check_settings', 'check_folder', 'Checkpoints', 'wants_batches', 'Pace',
-           'callback_states', 'restore_callbacks', 'Run', 'check_together', 'lost_workers', 'make_agree', 'mean_terms',
-           'not_finite', 'is_finite', 'keep', 'run_epoch', 'end_epoch', 'begin_epoch', 'run_epochs', 'await_workers',
-           'worker_addresses', 'ended_if_stuck', 'choose_strategy', 'model_strategy', 'is_chief', 'open_checkpoints',
-           'make_run', 'check_callbacks', 'train', 'plot_history']
+           'count_infinities', 'make_gradients', 'has_gpu', 'make_repeatable', 'worker_place', 'add_replicas',
+           'compile_steps', 'write_whole', 'History', 'make_reporter', 'RunState', 'AtOnce', 'StopRequest',
+           'images_digest', 'machine_settings', 'run_settings', 'check_settings', 'check_folder', 'Checkpoints',
+           'wants_batches', 'Pace', 'callback_states', 'restore_callbacks', 'Run', 'check_together', 'lost_workers',
+           'make_agree', 'mean_terms', 'not_finite', 'is_finite', 'keep', 'run_epoch', 'end_epoch', 'begin_epoch',
+           'run_epochs', 'await_workers', 'worker_addresses', 'ended_if_stuck', 'choose_strategy', 'model_strategy',
+           'is_chief', 'open_checkpoints', 'make_run', 'check_callbacks', 'train', 'plot_history']
 
 # %% ../nbs/03_train.ipynb #4c7f39f6
 import base64
@@ -414,6 +414,20 @@ def worker_place(strategy: tf.distribute.Strategy) -> tuple[int, int]:  # this w
     chiefs, workers = (len(jobs.get(job, ())) for job in ("chief", "worker"))
     return (resolver.task_id or 0) + (chiefs if resolver.task_type == "worker" else 0), max(1, chiefs + workers)
 
+# %% ../nbs/03_train.ipynb #2378ef9b
+def add_replicas(
+    tensors: Sequence[tf.Tensor],  # of this replica, float32
+) -> list[tf.Tensor]:
+    "Sums over all replicas, in pairs and in their order, on the first one; zeros elsewhere: to add all up changes nothing then."
+    context = tf.distribute.get_replica_context()
+    replica, replicas = context.replica_id_in_sync_group, context.num_replicas_in_sync
+    flat = tf.concat([tf.reshape(tensor, [-1]) for tensor in tensors], 0)
+    places = tf.where(tf.range(replicas)[:, tf.newaxis] == replica, flat, 0.0)  # each replica fills its own
+    rows = tf.unstack(context.all_reduce(tf.distribute.ReduceOp.SUM, places), replicas)
+    (total,) = add_pairwise([[row] for row in rows])
+    pieces = tf.split(tf.where(replica == 0, total, 0.0), [tensor.shape.num_elements() for tensor in tensors])
+    return [tf.reshape(piece, tensor.shape) for piece, tensor in zip(pieces, tensors, strict=True)]
+
 # %% ../nbs/03_train.ipynb #85cab8ec
 GOING_ON, ASKED, NOT_FINITE = 0, 1, 2  # why a call of the compiled loop came back
 
@@ -435,11 +449,13 @@ def compile_steps(
     towers = count_towers(size)  # of all replicas together
     towers = 1 if gpu or towers % replicas else towers // replicas
     gradients = make_gradients(model, optimizer, recipe, towers, xla=gpu)
+    in_order = replicas > 2 and not gpu  # two can be added in one order only, and GPUs have a faster way
 
     def look(order, step, asked):
         replica = tf.distribute.get_replica_context().replica_id_in_sync_group
         sums, grads = gradients(pictures(order, step, replica), *draws(step, replica))
-        return tf.concat([sums, [asked]], 0), grads  # sums: three losses, cannot be taken, overflow, asked
+        sums = tf.concat([sums, [asked]], 0)  # three losses, cannot be taken, overflow, asked
+        return add_replicas([sums, *grads]) if in_order else [sums, *grads]
 
     def apply(grads, overflow):
         if replicas > 1 and isinstance(optimizer, keras.optimizers.LossScaleOptimizer):
@@ -451,7 +467,7 @@ def compile_steps(
     def run_steps(order, start, stop, totals, asked):
         step, why = start, GOING_ON
         while step < stop and why == GOING_ON:
-            sums, grads = strategy.run(look, (order, step, asked))
+            sums, *grads = strategy.run(look, (order, step, asked))
             sums = strategy.reduce("SUM", sums, axis=None)
             why = tf.where(sums[3] > 0.0, NOT_FINITE, tf.where(sums[5] > 0.0, ASKED, GOING_ON))
             if why != NOT_FINITE:
