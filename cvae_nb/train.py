@@ -10,9 +10,10 @@ __all__ = ['RECIPES', 'GOING_ON', 'ASKED', 'NOT_FINITE', 'DAMAGE', 'WATCHERS', '
            'compile_steps', 'write_whole', 'History', 'make_reporter', 'RunState', 'AtOnce', 'StopRequest',
            'images_digest', 'machine_settings', 'run_settings', 'check_settings', 'check_folder', 'Checkpoints',
            'wants_batches', 'Pace', 'callback_states', 'restore_callbacks', 'Run', 'check_together', 'lost_workers',
-           'make_agree', 'mean_terms', 'not_finite', 'is_finite', 'keep', 'run_epoch', 'end_epoch', 'begin_epoch',
-           'run_epochs', 'await_workers', 'worker_addresses', 'ended_if_stuck', 'choose_strategy', 'model_strategy',
-           'is_chief', 'open_checkpoints', 'make_run', 'check_callbacks', 'train', 'plot_history']
+           'make_agree', 'mean_terms', 'not_finite', 'is_finite', 'keep', 'run_epoch', 'end_epoch', 'rate_kept',
+           'begin_run', 'run_epochs', 'await_workers', 'worker_addresses', 'ended_if_stuck', 'choose_strategy',
+           'model_strategy', 'is_chief', 'open_checkpoints', 'make_run', 'may_bring_figures', 'check_callbacks',
+           'train', 'plot_history']
 
 # %% ../nbs/03_train.ipynb #4c7f39f6
 import base64
@@ -455,7 +456,8 @@ def compile_steps(
         replica = tf.distribute.get_replica_context().replica_id_in_sync_group
         sums, grads = gradients(pictures(order, step, replica), *draws(step, replica))
         sums = tf.concat([sums, [asked]], 0)  # three losses, cannot be taken, overflow, asked
-        return add_replicas([sums, *grads]) if in_order else [sums, *grads]
+        plain = in_order and all(gradient.dtype == tf.float32 for gradient in grads)
+        return add_replicas([sums, *grads]) if plain else [sums, *grads]
 
     def apply(grads, overflow):
         if replicas > 1 and isinstance(optimizer, keras.optimizers.LossScaleOptimizer):
@@ -932,6 +934,12 @@ def _as_json(value: Any) -> Any:
     return {"npz": base64.b64encode(file.getvalue()).decode()}
 
 
+def _can_keep(value: Any) -> bool:
+    if isinstance(value, list):
+        return all(isinstance(each, np.ndarray) for each in value)
+    return value is None or (np.ndim(value) == 0 and np.asarray(value).dtype.kind in "biuf")
+
+
 def _from_json(value: Any) -> Any:
     if not isinstance(value, dict):
         return value
@@ -955,8 +963,9 @@ def callback_states(callbacks: Sequence[keras.callbacks.Callback]) -> dict[str, 
     for name, each in _by_name(callbacks).items():
         state = {}
         if isinstance(each, WATCHERS):
-            memory = {key: _as_json(getattr(each, key)) for key in MEMORY if hasattr(each, key)}
-            state |= {"watched": _watched(each), "memory": memory}
+            memory = {key: getattr(each, key) for key in MEMORY if hasattr(each, key)}
+            kept = {key: _as_json(value) for key, value in memory.items() if _can_keep(value)}
+            state |= {"watched": _watched(each), "memory": kept}
         if hasattr(each, "state_dict") and hasattr(each, "load_state_dict"):
             state["own"] = each.state_dict()
         try:  # numbers and arrays of numpy become Python's
@@ -971,16 +980,17 @@ def restore_callbacks(callbacks: Sequence[keras.callbacks.Callback], states: dic
     "Have callbacks remember again what `callback_states` noted; those that are new know nothing yet."
     for name, each in _by_name(callbacks).items():
         state = states.get(name, {})
-        if "own" in state and hasattr(each, "load_state_dict"):
-            each.load_state_dict(state["own"])
         if "watched" in state and state["watched"] != _watched(each):
             told = f"{type(each).__name__} begins anew: it was about {state['watched']} and is about {_watched(each)}"
-            warnings.warn(f"callbacks: {told}", stacklevel=4)
-        elif isinstance(each, WATCHERS):
+            warnings.warn(f"callbacks: {told}", stacklevel=5)
+            continue
+        if isinstance(each, WATCHERS):
             for key, value in state.get("memory", {}).items():
                 setattr(each, key, _from_json(value))
             if each.best is not None and getattr(each, "monitor_op", ...) is None:  # Keras looks for it only where best is None
                 each._set_monitor_op()
+        if "own" in state and hasattr(each, "load_state_dict"):
+            each.load_state_dict(state["own"])
 
 # %% ../nbs/03_train.ipynb #d67da1db
 @dataclass
@@ -1156,14 +1166,27 @@ def end_epoch(
     return row
 
 # %% ../nbs/03_train.ipynb #817bcc5b
-def begin_epoch(run: Run, epoch: int) -> None:
-    "Call the hooks. In an epoch that was under way before, the learning rate stays as they had set it then."
+@contextmanager
+def rate_kept(run: Run, going_on: bool) -> Iterator[None]:
+    "Within a `with` of hooks that are called again, where a run goes on, keep the rate that a callback may have set since."
     optimizer = run.model.optimizer
-    under_way = run.state.totals[3] > 0 and not run.recipe.decay
-    rate = float(tf.convert_to_tensor(optimizer.learning_rate)) if under_way else None
-    run.callbacks.on_epoch_begin(epoch)
-    if under_way:
+    rate = float(tf.convert_to_tensor(optimizer.learning_rate)) if going_on and not run.recipe.decay else None
+    yield
+    if rate is not None:
         optimizer.learning_rate = rate
+
+
+def begin_run(run: Run) -> None:
+    "Call `on_train_begin`. Where the run goes on, callbacks remember, and a CSVLogger goes on in its file."
+    callbacks, going_on = run.callbacks.callbacks, run.state.step > 0
+    for each in callbacks:
+        if going_on and isinstance(each, keras.callbacks.CSVLogger):
+            each.append = True
+    with rate_kept(run, going_on):
+        run.callbacks.on_train_begin()
+    restore_callbacks(callbacks, run.state.memory)
+    if run.save:
+        callback_states(callbacks)  # one that cannot be saved is told before the first step
 
 
 def run_epochs(
@@ -1173,17 +1196,15 @@ def run_epochs(
 ) -> None:
     "Take the epochs that the history does not hold yet."
     state, logs = run.state, {}
-    run.callbacks.on_train_begin()
-    restore_callbacks(run.callbacks.callbacks, state.memory)  # where it goes on
-    if run.save:
-        callback_states(run.callbacks.callbacks)  # one that cannot be saved is told before the first step
+    begin_run(run)
     if brought := getattr(run.model, "_initial_epoch", None):  # by Keras's BackupAndRestore, with the weights
         state.first, state.step = brought, brought * run.steps_per_epoch
     run.reporter.start(History(state.rows), run.recipe.epochs, len(run.images), state.first)
     try:
         while run.epoch < run.recipe.epochs and not (state.ended or state.stopped or run.model.stop_training):
             epoch = run.epoch
-            begin_epoch(run, epoch)
+            with rate_kept(run, state.totals[3] > 0):
+                run.callbacks.on_epoch_begin(epoch)
             run_epoch(run, epoch)
             row = end_epoch(run, epoch, held, binarize)
             logs = {key: value for key, value in row.items() if key not in ("epoch", "step")}
@@ -1363,6 +1384,11 @@ def make_run(
     return Run(model, recipe, images, seed, run_steps, *parts)
 
 
+def may_bring_figures(callback: keras.callbacks.Callback) -> bool:
+    "Whether a callback is, or calls, a user's own code, which may put figures into the logs."
+    return isinstance(callback, keras.callbacks.LambdaCallback) or not type(callback).__module__.startswith("keras.")
+
+
 def check_callbacks(
     callbacks: Any,  # as a user gives them
     recipe: Recipe,
@@ -1388,11 +1414,11 @@ def check_callbacks(
             continue
         prefix, _, figure = monitor.rpartition("_")
         missing = {"val": "validation_images", "test": "test_images"}.get(prefix) if prefix not in held else None
+        known = figure in ("loss", "elbo", "reconstruction", "kl")
         decides = isinstance(each, WATCHERS) and getattr(each, "save_best_only", True)
-        brought = any(not type(other).__module__.startswith("keras.") for other in callbacks)  # by a user's own, maybe
-        if decides and missing and not brought:
+        if known and decides and missing and not any(map(may_bring_figures, callbacks)):
             raise ValueError(f"callbacks: {name} came, which watches {monitor!r}; {missing} are expected with it")
-        if figure in ("loss", "elbo", "reconstruction", "kl") and getattr(each, "mode", None) == "auto":  # Keras knows of losses
+        if known and getattr(each, "mode", None) == "auto":  # Keras knows of losses
             each.mode = "max" if figure == "elbo" else "min"
     return callbacks
 
@@ -1405,7 +1431,7 @@ def train(
     validation_images: np.ndarray | Split | PictureFiles | None = None,  # for callbacks that choose: `val_loss`, `val_elbo`
     recipe: str = "default",  # or "tutorial": see `RECIPES`
     epochs: int | None = None,  # None: the recipe's, as for the next seven
-    batch_size: int | None = None,
+    batch_size: int | None = None,  # over all workers: 16 or more for each of 2, 4, 8 or 16, and their number changes no bit
     optimizer: str | None = None,  # "muon" or "adam"
     learning_rate: float | None = None,  # at its highest
     decay: bool | None = None,  # whether it rises and falls; False: it stays, for callbacks that set it
