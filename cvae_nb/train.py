@@ -260,7 +260,7 @@ class Muon(keras.optimizers.Adam):
     def update_step(
         self,
         gradient: tf.Tensor,
-        variable: keras.Variable,
+        variable: tf.Variable,
         learning_rate: tf.Tensor,  # of this step
     ) -> None:
         "Take a step along one gradient."
@@ -972,7 +972,8 @@ def callback_states(callbacks: Sequence[keras.callbacks.Callback]) -> dict[str, 
             states[name] = json.loads(json.dumps(state, default=lambda value: value.tolist()))
         except (TypeError, ValueError, AttributeError) as error:
             expected = "what JSON can keep is expected: numbers, texts, lists and dictionaries"
-            raise TypeError(f"callbacks: state_dict() of {type(each).__name__} brought {state['own']!r}; {expected}") from error
+            brought = f"state_dict() of {type(each).__name__} brought {state.get('own')!r}"
+            raise TypeError(f"callbacks: {brought}; {expected}") from error
     return states
 
 
