@@ -1,5 +1,5 @@
-"""Writes README.md and index_files/ (its pictures) from nbs/index.ipynb, and nbs/nbdev.yml and nbs/sidebar.yml from settings.ini
-and the notebooks. Run it with the dev extra installed: python tools/readme.py
+"""Writes README.md and index_files/ (its pictures) from nbs/index.ipynb, nbs/nbdev.yml from settings.ini, and nbs/sidebar.yml
+from the notebooks' names. Run it with the dev extra installed: python tools/readme.py
 
 nbdev's own nbdev_readme needs Quarto; this takes the same processed notebook through nbconvert and gives the same bytes anywhere.
 """
@@ -13,7 +13,7 @@ import nbformat
 import yaml
 from nbconvert import MarkdownExporter
 from nbdev.config import get_config
-from nbdev.quarto import nbdev_sidebar, refresh_quarto_yml
+from nbdev.quarto import refresh_quarto_yml
 from nbdev.serve import proc_nbs
 
 NOTICE = "<!-- Made from nbs/index.ipynb by tools/readme.py: change the notebook, not this file. -->"
@@ -62,14 +62,27 @@ def plain_notebook(nb) -> tuple[nbformat.NotebookNode, dict[int, str]]:
 
 def relative_links(text: str, cfg) -> str:
     """Links to our notebooks and to our site's pages as links to files, so that README.md works in every clone and fork."""
-    notebooks = {re.sub(r"^\d+_", "", path.stem): path.name for path in sorted(cfg.nbs_path.glob("*.ipynb"))}
+    paths = [path.relative_to(cfg.nbs_path) for path in sorted(cfg.nbs_path.rglob("*.ipynb"))]
+    notebooks = {str(path.with_name(re.sub(r"^\d+[a-z]?_", "", path.stem))): path for path in paths}
     site = re.escape(f"{cfg.doc_host}{cfg.doc_baseurl}/")
-    text = re.sub(rf"\]\({site}(\w+)\.html(#[^)]*)?\)", lambda m: f"](nbs/{notebooks[m[1]]})", text)
-    text = re.sub(r"\]\((?=\w+\.ipynb\))", "](nbs/", text)
+    text = re.sub(rf"\]\({site}([\w/]+)\.html(#[^)]*)?\)", lambda m: f"](nbs/{notebooks[m[1]]})", text)
+    text = re.sub(r"\]\((?!nbs/)(?=[\w/]+\.ipynb\))", "](nbs/", text)
     missing = [name for name in re.findall(r"\]\((nbs/[^)#]+)\)", text) if not (cfg.config_path / name).exists()]
     if missing:
         raise FileNotFoundError(f"nbs/index.ipynb links to notebooks that are not there: {', '.join(missing)}.")
     return text
+
+
+def write_sidebar(nbs_path: Path) -> None:
+    """The site's sidebar: the course, the engine room and the results, each in the order of the file names."""
+    def pages(folder: str) -> list[str]:
+        paths = sorted((nbs_path / folder).glob("*.ipynb"), key=lambda path: (path.stem != "index", path.name))
+        return [str(path.relative_to(nbs_path)) for path in paths]
+
+    sections = {"The course": "", "Engine room": "engine", "Results": "results"}
+    contents = [{"section": title, "contents": pages(folder)} for title, folder in sections.items()]
+    text = yaml.safe_dump({"website": {"sidebar": {"contents": contents}}}, sort_keys=False)
+    (nbs_path / "sidebar.yml").write_text(text, encoding="utf-8")
 
 
 def render(cfg) -> tuple[str, dict[str, bytes]]:
@@ -87,7 +100,7 @@ def main() -> None:
     os.chdir(Path(__file__).resolve().parent.parent)
     cfg = get_config()
     refresh_quarto_yml()
-    nbdev_sidebar.__wrapped__()
+    write_sidebar(cfg.nbs_path)
     text, pictures = render(cfg)
     shutil.rmtree(f"{Path(cfg.readme_nb).stem}_files", ignore_errors=True)
     for name, data in pictures.items():
