@@ -4,8 +4,9 @@
 
 # %% auto #0
 __all__ = ['hold_out', 'split_by_seed', 'check_alike', 'load_images', 'unit_range', 'montage', 'show_images', 'preprocess_images',
-           'check_shard', 'make_dataset', 'AFFINE', 'BINARIZE', 'CLASS_NAMES', 'ImageData', 'PictureFiles', 'Split',
-           'batch_reader', 'epoch_order', 'prepare_batch', 'random_affine', 'stored_images', 'stream_seed']
+           'check_shard', 'make_dataset', 'AFFINE', 'BINARIZE', 'CLASS_NAMES', 'STREAMS', 'ImageData', 'PictureFiles',
+           'Split', 'batch_reader', 'count_cores', 'epoch_order', 'prepare_batch', 'random_affine', 'stored_images',
+           'stream_seed']
 
 # %% ../nbs/00_data.ipynb #9b4f4b12
 import math
@@ -18,21 +19,13 @@ import tensorflow as tf
 from matplotlib.axes import Axes
 
 from .engine.checks import ArgumentError, check, must_be, number, one_of, whole_number
-from cvae_nb.engine.pipeline import (
-    AFFINE,
-    BINARIZE,
-    ReadAhead,
-    batch_reader,
-    index_batches,
-    prepare_batch,
-    random_affine,
-    read_ahead,
-)
-from .engine.rng import epoch_order, stream_seed
+from .engine.devices import count_cores
+from .engine.pipeline import AFFINE, BINARIZE, ReadAhead, batch_reader, index_batches, prepare_batch, random_affine, read_ahead
+from .engine.rng import STREAMS, epoch_order, stream_seed
 from .engine.sources import CLASS_NAMES, ImageData, PictureFiles, Split, read_source, stored_images, take_split
 
-_all_ = ["AFFINE", "BINARIZE", "CLASS_NAMES", "ImageData", "PictureFiles", "Split", "batch_reader", "epoch_order",
-         "prepare_batch", "random_affine", "stored_images", "stream_seed"]  # used together with the functions below
+_all_ = ["AFFINE", "BINARIZE", "CLASS_NAMES", "STREAMS", "ImageData", "PictureFiles", "Split", "batch_reader", "count_cores",
+         "epoch_order", "prepare_batch", "random_affine", "stored_images", "stream_seed"]  # for scripts
 
 # %% ../nbs/00_data.ipynb #e649ad62
 def hold_out(
@@ -53,7 +46,7 @@ def split_by_seed(split: Split, test_fraction: float, seed: int) -> tuple[Split,
     "A split as `(train, test)`, about `test_fraction` of the images in test and at least one in each."
     n = len(split.images)
     if n < 2:
-        raise ArgumentError(must_be("source", "at least 2 images, where test images are split off", f"{n} image"))
+        raise ArgumentError(f"source must hold at least 2 images where it has no test part, got {n}")
     return hold_out(split, min(max(1, round(test_fraction * n)), n - 1), seed)
 
 
@@ -74,7 +67,7 @@ def load_images(
     """Images of any source as they are stored: uint8 [N, H, W, C], or float32 in [0, 1] where the source holds floats.
 
     Names: digits, mnist, fashion_mnist, cifar10. Arrays: images, `(images, labels)`, or `((images, labels), (images, labels))`.
-    Raises `ValueError`, `TypeError` or `FileNotFoundError`, in one sentence, for what cannot be used.
+    Raises `ArgumentError` or `FileNotFoundError` for a source that cannot be used.
     """
     if isinstance(source, ImageData):
         return source
@@ -157,7 +150,8 @@ def preprocess_images(
 # %% ../nbs/00_data.ipynb #9ab37447
 def check_shard(shard: Any) -> tuple[int, int]:
     "A pair `(worker, workers)`. Raises `ArgumentError` unless 0 <= worker < workers."
-    if not (isinstance(shard, tuple) and len(shard) == 2 and 0 <= shard[0] < shard[1]):
+    pair = isinstance(shard, tuple) and len(shard) == 2 and all(isinstance(k, (int, np.integer)) for k in shard)
+    if not (pair and 0 <= shard[0] < shard[1]):
         raise ArgumentError(must_be("shard", "(worker, workers) with 0 <= worker < workers", shard))
     return shard
 

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['PIXEL_RULE', 'CLASS_NAMES', 'Split', 'ImageData', 'enlarge_digit', 'read_digits', 'with_channels', 'as_stored',
            'as_labels', 'as_split', 'read_arrays', 'download', 'npz_arrays', 'read_npz', 'read_named', 'find_pictures',
-           'flatten_picture', 'read_picture', 'read_pictures', 'PictureFiles', 'class_folders', 'take_split',
+           'flatten_picture', 'read_picture', 'PictureFiles', 'read_pictures', 'class_folders', 'take_split',
            'read_folder', 'read_path', 'read_source', 'stored_images']
 
 # %% ../../nbs/engine/13_sources.ipynb #93d1d9fa
@@ -230,27 +230,9 @@ def read_picture(path: str | Path) -> np.ndarray:  # uint8
             maybe_grey = picture.mode[0] in "1LIP"
             pixels = np.asarray(flatten_picture(picture))
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        raise ArgumentError(f"source: the picture {str(path)!r} must be a whole PNG or JPEG file, and cannot be read") from error
+        message = f"source: the picture {str(path)!r} must be a whole PNG or JPEG file, got one that cannot be read"
+        raise ArgumentError(message) from error
     return pixels[..., :1] if maybe_grey and (pixels == pixels[..., :1]).all() else pixels
-
-# %% ../../nbs/engine/13_sources.ipynb #6d471673
-def read_pictures(
-    files: Sequence[Path],
-    on_disk: bool,  # keep paths, not pixels
-) -> "np.ndarray | PictureFiles":  # uint8 [N, H, W, C]
-    "Pictures of one size, in memory or left on disk. Raises `ArgumentError` naming what cannot be used."
-    rows = 1 if on_disk else len(files)
-    images = np.empty([rows, *read_picture(files[0]).shape], np.uint8)
-    for k, path in enumerate(files):
-        picture = read_picture(path)
-        if picture.shape[:2] != images.shape[1:3]:
-            pair = ((files[0], images.shape[1:]), (path, picture.shape))
-            sizes = [f"{str(file)!r} with {size[0]}x{size[1]}" for file, size in pair]
-            raise ArgumentError(f"source must hold pictures of one size, got {sizes[0]} and {sizes[1]} pixels")
-        if picture.shape[-1] > images.shape[-1]:
-            images = np.repeat(images, 3, axis=-1)
-        images[k % rows] = picture  # a grey one fills all three channels
-    return PictureFiles(files, images.shape[1:]) if on_disk else images
 
 # %% ../../nbs/engine/13_sources.ipynb #74e9ef14
 class PictureFiles:
@@ -289,6 +271,25 @@ class PictureFiles:
     ) -> "PictureFiles":
         "The pictures at these positions, unread."
         return PictureFiles(self.files[index], self.shape[1:])
+
+# %% ../../nbs/engine/13_sources.ipynb #6d471673
+def read_pictures(
+    files: Sequence[Path],
+    on_disk: bool,  # keep paths, not pixels
+) -> "np.ndarray | PictureFiles":  # uint8 [N, H, W, C]
+    "Pictures of one size, in memory or left on disk. Raises `ArgumentError` naming what cannot be used."
+    rows = 1 if on_disk else len(files)
+    images = np.empty([rows, *read_picture(files[0]).shape], np.uint8)
+    for k, path in enumerate(files):
+        picture = read_picture(path)
+        if picture.shape[:2] != images.shape[1:3]:
+            pair = ((files[0], images.shape[1:]), (path, picture.shape))
+            sizes = [f"{str(file)!r} with {size[0]}x{size[1]}" for file, size in pair]
+            raise ArgumentError(f"source must hold pictures of one size, got {sizes[0]} and {sizes[1]} pixels")
+        if picture.shape[-1] > images.shape[-1]:
+            images = np.repeat(images, 3, axis=-1)
+        images[k % rows] = picture  # a grey one fills all three channels
+    return PictureFiles(files, images.shape[1:]) if on_disk else images
 
 # %% ../../nbs/engine/13_sources.ipynb #65108e16
 def class_folders(
