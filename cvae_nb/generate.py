@@ -95,14 +95,14 @@ def make_frame(
 ) -> Image.Image:
     "Images as one picture, about 500 pixels wide, with a title."
     n, h, w, c = images.shape
-    margin, head = max(1, w // 14), 36
+    margin, header = max(1, w // 14), 36
     grid = montage(np.clip(images, 0, 1), math.ceil(math.sqrt(n)), margin)
     scale = max(1, 560 // grid.shape[1])
     pixels = np.round(255 * grid).astype(np.uint8).repeat(scale, axis=0).repeat(scale, axis=1)
     tiles = Image.fromarray(pixels if c == 3 else pixels[..., 0])
-    frame = Image.new(tiles.mode, (tiles.width + margin * scale, tiles.height + head), "white")
-    frame.paste(tiles, (margin * scale, head))
-    ImageDraw.Draw(frame).text((frame.width / 2, head / 2), title, fill="black", anchor="mm", font=ImageFont.load_default(20))
+    frame = Image.new(tiles.mode, (tiles.width + margin * scale, tiles.height + header), "white")
+    frame.paste(tiles, (margin * scale, header))
+    ImageDraw.Draw(frame).text((frame.width / 2, header / 2), title, fill="black", anchor="mm", font=ImageFont.load_default(20))
     return frame
 
 # %% ../nbs/04_generate.ipynb #e695a03a
@@ -118,7 +118,7 @@ def generate_and_save_images(
     model: CVAE,
     epoch: int,  # epochs that the model has seen; 0: untrained
     z: Any,  # latent vectors [n, D]
-    folder: str | os.PathLike = ".",  # made if it is not there
+    folder: str | os.PathLike = ".",  # created if it does not exist
 ) -> Path:  # FOLDER/image_at_epoch_0001.png
     "Save the decoded latent vectors as a picture named after the epoch. Raises `ArgumentError` for bad input."
     path = frame_path(make_folder(folder), epoch)
@@ -129,7 +129,7 @@ def generate_and_save_images(
 # %% ../nbs/04_generate.ipynb #dd10f803
 def display_image(
     epoch: int,
-    folder: str | os.PathLike = ".",  # where `generate_and_save_images` put it
+    folder: str | os.PathLike = ".",  # where `generate_and_save_images` saved it
 ) -> Image.Image:  # which a notebook displays
     "The picture saved for an epoch. Raises `FileNotFoundError` if there is none."
     path = frame_path(folder, epoch)
@@ -176,11 +176,11 @@ def fewer_colours(picture: np.ndarray, colours: int) -> np.ndarray:
 def make_gif(
     frames: Sequence[str | os.PathLike],  # paths of pictures of one size, in order
     path: str | os.PathLike,  # of the GIF, ending in .gif
-    seconds: float = 0.4,  # each frame is shown
-    hold: float = 2.0,  # seconds the last one is shown
+    seconds: float = 0.4,  # for each frame but the last
+    hold: float = 2.0,  # seconds for the last frame
     colours: int = 64,  # of each frame, 2 to 256: fewer make a smaller file
 ) -> Path:
-    "An animated GIF of pictures, repeated for ever. Raises `ArgumentError` or `FileNotFoundError` for bad input."
+    "An animated GIF of pictures that repeats forever. Raises `ArgumentError` or `FileNotFoundError` for bad input."
     path, pictures = Path(path), read_frames(frames)
     if path.suffix.lower() != ".gif":
         raise ArgumentError(must_be("path", "a name ending in .gif", str(path)))
@@ -197,7 +197,7 @@ class SaveImages(keras.callbacks.Callback):
 
     def __init__(
         self,
-        folder: str | os.PathLike,  # made if it is not there; `ArgumentError` if it cannot be
+        folder: str | os.PathLike,  # created if it does not exist; `ArgumentError` if it cannot be
         z: Any = None,  # latent vectors [n, D]; None: those of `fixed_latents`
         resume: bool = False,  # the run is resumed: keep the picture it starts from
     ):
@@ -285,7 +285,7 @@ def plot_reconstructions(
 def latent_path(
     start: Any,  # [D]
     end: Any,  # [D]
-    n: int = 10,  # points, with both ends; 1 gives the start
+    n: int = 10,  # points, both ends included; 1 gives the start
     spherical: bool = False,  # rotate from one direction to the other; parallel vectors have a straight line
 ) -> np.ndarray:  # float32 [n, D]
     "Latent vectors from `start` to `end` in equal steps, along a line or an arc. Raises `ArgumentError` for bad input."
@@ -306,11 +306,11 @@ def interpolate(
     model: CVAE,
     a: Any,  # stored image [H, W, C]
     b: Any,  # stored image [H, W, C]
-    n: int = 10,  # images on the way, with both ends
+    n: int = 10,  # images along the path, both ends included
     spherical: bool = False,  # along an arc instead of a line
     binarize: str = "static",  # what the model sees of the two: static, grey or dynamic
 ) -> np.ndarray:  # float32 [n, H, W, C]
-    "Pixel probabilities on the way between the posterior means of two images. Raises `ArgumentError` for bad input."
+    "Pixel probabilities along the path between the posterior means of two images. Raises `ArgumentError` for bad input."
     mean, _ = model.encode(model_input(model, [np.asarray(a), np.asarray(b)], binarize, "a, b"))
     return generate_images(model, latent_path(mean[0], mean[1], n, spherical))
 
@@ -324,8 +324,8 @@ def plot_interpolation(
     spherical: bool = False,  # along an arc instead of a line
     binarize: str = "static",  # what the model sees of the two: static, grey or dynamic
 ) -> Axes:
-    "Draw two images and the decoded way between them, 0 to 1. ValueError or TypeError for bad input."
-    way = interpolate(model, a, b, n, spherical, binarize)
+    "Draw two images and the decoded path between them, at positions 0 to 1. Raises `ArgumentError` for bad input."
+    decoded = interpolate(model, a, b, n, spherical, binarize)
     ends = model_input(model, [np.asarray(a), np.asarray(b)], binarize, "a, b").numpy()
     titles = ["from", *(f"{t:.2f}" for t in np.linspace(0, 1, n)), "to"]
-    return show_images([ends[0], *way, ends[1]], titles, n_cols=n + 2, ax=ax)
+    return show_images([ends[0], *decoded, ends[1]], titles, n_cols=n + 2, ax=ax)

@@ -66,8 +66,8 @@ def relative_links(text: str, cfg) -> str:
     notebooks = {str(path.with_name(re.sub(r"^\d+[a-z]?_", "", path.stem))): path for path in paths}
     site = re.escape(f"{cfg.doc_host}{cfg.doc_baseurl}/")
     text = re.sub(rf"\]\({site}([\w/]+)\.html(#[^)]*)?\)", lambda m: f"](nbs/{notebooks[m[1]]})", text)
-    text = re.sub(r"\]\((?!nbs/)(?=[\w/]+\.ipynb\))", "](nbs/", text)
-    missing = [name for name in re.findall(r"\]\((nbs/[^)#]+)\)", text) if not (cfg.config_path / name).exists()]
+    text = re.sub(r"\]\((?!nbs/)(?=[\w/]+\.ipynb[#)])", "](nbs/", text)
+    missing = [name for name in re.findall(r"\]\((nbs/[^)#]+)[)#]", text) if not (cfg.config_path / name).exists()]
     if missing:
         raise FileNotFoundError(f"nbs/index.ipynb links to notebooks that are not there: {', '.join(missing)}.")
     return text

@@ -1,7 +1,7 @@
 """Lets programs take turns, so that the ratio of their speeds is free of the machine's drift.
 
-A program is a function that brings its imports, and the functions it is built on. It runs in a separate process, says when it is
-ready, waits for its turn, and says how long the turn took. `take_turns` goes round: A B C A B C.
+A program is a function that contains its imports, written to a file together with the functions it calls. It runs in a separate
+process, reports that it is ready, waits for its turn, and reports how long the turn took. `take_turns` goes round: A B C A B C.
 """
 import inspect
 import json
@@ -56,7 +56,7 @@ settings = json.loads(sys.argv[1])
 cores = settings.pop("cores", None)
 if cores:  # before TensorFlow counts them
     os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:cores])
-signal.alarm(3000)  # a program ends at last
+signal.alarm(3000)  # ends a program that hangs
 """
 
 
@@ -136,6 +136,15 @@ def table(head: list, rows: list) -> Markdown:
 def ratio(a: list, b: list) -> float:
     "The median over rounds of a / b in the same round."
     return statistics.median(x / y for x, y in zip(a, b, strict=True))
+
+
+def goal_table(at_least: list, at_most: list) -> Markdown:
+    "A table of goals, given as (what, goal, obtained)."
+    lines = [(what, "at least", goal, got, got >= goal) for what, goal, got in at_least]
+    lines += [(what, "at most", goal, got, got <= goal) for what, goal, got in at_most]
+    rows = [[what, f"{sign} {goal:g}", f"{got:.2f}", "yes" if met else f"no, by {abs(got - goal):.2f}"]
+            for what, sign, goal, got, met in lines]
+    return table(["", "goal", "obtained", "met"], rows)
 
 
 def images_per_second(loops: dict, answers: dict) -> dict:
