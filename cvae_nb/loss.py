@@ -18,6 +18,7 @@ import tensorflow as tf
 
 from .data import Split
 from .engine.checks import check, check_images, number, one_of, whole_number
+from .engine.memory import images_at_a_time
 from .engine.pipeline import batch_reader, translate_picture_errors
 from .engine.rng import standard_normal, stream_seed
 from .engine.sources import PictureFiles, stored_images
@@ -253,13 +254,14 @@ def evaluate_elbo(
     *,
     binarize: str = "static",  # static, grey or dynamic
     seed: int = 0,  # of the draws of z, and of dynamic pixels
-    batch_size: int = 200,  # images per call: affects speed and memory alone
+    batch_size: int | None = None,  # images per call: affects speed and memory alone; None: 200, fewer of large images
     callbacks: keras.callbacks.CallbackList | None = None,  # their `on_test_...` hooks are called
 ) -> Evaluation:
     "The mean ELBO over images in nats, from one draw of z per image. Equal seeds give equal bits. Raises `ArgumentError`."
     images, hooks = stored_images(images), callbacks or keras.callbacks.CallbackList([])
     check_images(model, images)
-    n, size = len(images), min(check(batch_size, "batch_size", whole_number()), len(images))
+    size = images_at_a_time(model, 200) if batch_size is None else check(batch_size, "batch_size", whole_number())
+    n, size = len(images), min(size, len(images))
     noise = standard_normal((n, model.latent_dim), stream_seed(seed, "test", 0))
     read = batch_reader(images, binarize, seed)
     totals = np.zeros(2)

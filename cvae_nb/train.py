@@ -22,19 +22,28 @@ from .data import Split
 from .engine.callbacks import check_callbacks
 from .engine.checks import ArgumentError, check, must_be, number, one_of, whole_number
 from .engine.devices import set_threads
-from .engine.pipeline import BINARIZE
+from .engine.pipeline import BINARIZE, check_not_blank
 from .engine.progress import history_frame
 from .engine.recipes import RECIPES, make_recipe
 from .engine.rng import standard_normal
-from .engine.session import attach_checkpoints, check_data, check_strategy, check_workers_in_sync, make_run, run_epochs
+from cvae_nb.engine.session import (
+    attach_checkpoints,
+    check_data,
+    check_memory,
+    check_strategy,
+    check_workers_in_sync,
+    make_run,
+    run_epochs,
+)
 from .engine.sources import PictureFiles
 from .engine.workers import choose_strategy, is_chief
 from .loss import evaluate_elbo, loss_and_gradients
 from .model import CVAE
 
-# %% ../nbs/03_train.ipynb #8a52b74f
+# %% ../nbs/03_train.ipynb #0d3a77b1
 _all_ = ["RECIPES", "choose_strategy", "evaluate_elbo", "is_chief", "make_recipe"]  # used together with `train`
 
+# %% ../nbs/03_train.ipynb #8a52b74f
 set_threads()  # before TensorFlow computes anything
 
 # %% ../nbs/03_train.ipynb #f9486f8b
@@ -87,9 +96,10 @@ def train(
     changes = {"epochs": epochs, "batch_size": batch_size, "optimizer": optimizer, "learning_rate": learning_rate,
                "decay": decay, "beta": beta, "kl": kl, "augment": augment}
     settled = make_recipe(recipe, len(images), **changes)
-    check(binarize, "binarize", one_of(*BINARIZE))
+    check_not_blank(images, check(binarize, "binarize", one_of(*BINARIZE)))
     seed, save_minutes = check(seed, "seed", whole_number(0)), check(save_minutes, "save_minutes", number(above=0))
     check_strategy(model)
+    check_memory(model, images, eval_sets, settled.batch_size)
     if resume and folder is None:
         raise ArgumentError("folder must name the run to resume, got resume=True without a folder")
     callbacks = check_callbacks(callbacks, settled, folder, eval_sets)

@@ -32,6 +32,7 @@ def execute(path: Path) -> None:
     for cell in nb.cells:
         if cell.cell_type == "code":
             cell.outputs = clean(cell.outputs)
+    nb.metadata.pop("widgets", None)
     nbformat.write(nb, path)
     nbdev_clean(str(path))
 

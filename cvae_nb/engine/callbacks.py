@@ -6,7 +6,7 @@
 __all__ = ['BATCH_HOOKS', 'METRIC_WATCHERS', 'WATCHER_STATE', 'FILE_WRITERS', 'FIGURES', 'wants_batches', 'to_json', 'is_savable',
            'from_json', 'by_name', 'watched_target', 'watcher_state', 'callback_states', 'restore_watcher',
            'restore_callbacks', 'forget_restored_epoch', 'restored_epoch', 'runs_user_code', 'check_monitor',
-           'check_callbacks']
+           'check_callbacks', 'KeepBest']
 
 # %% ../../nbs/engine/20_callbacks.ipynb #1a111a97
 import base64
@@ -183,3 +183,34 @@ def check_callbacks(
         if isinstance(getattr(callback, "monitor", None), str):
             check_monitor(callback, eval_sets, user_code)
     return callbacks
+
+# %% ../../nbs/engine/20_callbacks.ipynb #86f3ff5e
+class KeepBest(keras.callbacks.EarlyStopping):
+    """Stops a run after `patience` epochs without a better `val_elbo`, and restores the weights of the best.
+
+    The number of that epoch, counted from 1, is `model.kept_epoch`; it is None until the training has ended.
+    """
+
+    def __init__(
+        self,
+        patience: int,  # epochs
+        warmup: int = 0,  # epochs at the beginning that are not counted
+    ):
+        super().__init__("val_elbo", mode="max", patience=patience, restore_best_weights=True)
+        self.warmup = warmup
+
+    def on_train_begin(self, logs: dict | None = None) -> None:
+        "Begin with no epoch."
+        super().on_train_begin(logs)
+        self.model.kept_epoch = None
+
+    def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
+        "Compare the epoch with the best one."
+        if epoch < self.warmup:
+            self.wait = -1  # 0 when it has been counted
+        super().on_epoch_end(epoch, logs)
+
+    def on_train_end(self, logs: dict | None = None) -> None:
+        "Restore the best weights, and say of which epoch they are, counted from 1."
+        super().on_train_end(logs)
+        self.model.kept_epoch = self.best_epoch + 1

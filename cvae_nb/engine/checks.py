@@ -4,7 +4,8 @@
 
 # %% auto #0
 __all__ = ['Rule', 'whole_number', 'number', 'one_of', 'true_or_false', 'whole_numbers', 'ArgumentError', 'must_be', 'check',
-           'shows_error', 'check_images', 'error_summary', 'atomic_path', 'write_text', 'make_folder', 'run_slow']
+           'shows_error', 'check_images', 'error_summary', 'atomic_path', 'write_text', 'make_folder', 'is_run_folder',
+           'run_slow']
 
 # %% ../../nbs/engine/10_checks.ipynb #df48e50d
 import math
@@ -201,6 +202,12 @@ def make_folder(folder: str | os.PathLike) -> Path:
         rule = f"a folder, or a path where one can be made ({error.strerror})"
         raise ArgumentError(must_be("folder", rule, str(path))) from error
     return path
+
+# %% ../../nbs/engine/10_checks.ipynb #f0327be4
+def is_run_folder(folder: str | os.PathLike) -> bool:
+    "Whether a folder holds a run of the command: its configuration, and its history or its checkpoints."
+    path = Path(folder)
+    return (path / "config.json").is_file() and ((path / "history.csv").is_file() or (path / "checkpoints").is_dir())
 
 # %% ../../nbs/engine/10_checks.ipynb #86a41d58
 def run_slow() -> bool:

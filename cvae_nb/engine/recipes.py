@@ -54,6 +54,11 @@ class Recipe(Settings):
     augment: Annotated[float, BeforeValidator(number(at_least=0, example="0.5"))] | None = None  # None: 0.5 for over 2,000 steps
     min_steps: Index = 1200
 
+    @property
+    def warmup_epochs(self) -> int:
+        "Whole epochs in which the learning rate rises; 0 where it does not, or where the number of epochs is not settled."
+        return int(self.warmup * self.epochs) if self.decay and self.epochs else 0
+
 
 RECIPES = {
     "default": Recipe(),
@@ -69,7 +74,9 @@ def make_recipe(
 ) -> Recipe:  # with no None left
     "A recipe with some values changed, completed for a training set. Raises `ArgumentError` for a value that cannot work."
     recipe = RECIPES[check(name, "recipe", one_of(*RECIPES))]
-    recipe = recipe.replace(**{key: value for key, value in changes.items() if value is not None})
+    changes = {key: value for key, value in changes.items() if value is not None}
+    default_size = min(recipe.batch_size, 2 ** int(math.log2(max(1, n_images))))  # no more than the images
+    recipe = recipe.replace(**{"batch_size": default_size, **changes})
     if recipe.batch_size > n_images:
         raise ArgumentError(must_be("batch_size", f"at most {n_images}, the number of training images", recipe.batch_size))
     steps = math.ceil(n_images / recipe.batch_size)  # per epoch

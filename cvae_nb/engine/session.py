@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['StepsPerCall', 'Run', 'restore_and_raise', 'is_finite', 'save_checkpoint', 'take_steps', 'run_epoch', 'evaluate_sets',
            'end_epoch', 'preserve_learning_rate', 'begin_training', 'run_epochs', 'make_run', 'check_workers_in_sync',
-           'check_data', 'check_strategy', 'attach_checkpoints']
+           'check_data', 'image_copies', 'check_memory', 'check_strategy', 'attach_checkpoints']
 
 # %% ../../nbs/engine/22_session.ipynb #a41cf62f
 import math
@@ -32,7 +32,8 @@ from cvae_nb.engine.callbacks import (
 from .checkpoints import RunState, make_settings, open_checkpoints
 from .checks import ArgumentError, check_images, must_be
 from .devices import has_gpu, make_repeatable
-from .pipeline import translate_picture_errors
+from .memory import check_training_memory
+from .pipeline import ReadAhead, translate_picture_errors
 from .progress import Progress, history_frame, mean_terms
 from .recipes import Recipe, make_optimizer
 from .rng import epoch_order
@@ -337,6 +338,32 @@ def check_data(
             eval_sets[prefix] = stored_images(part, name)
             check_images(model, eval_sets[prefix], name)
     return images, eval_sets
+
+# %% ../../nbs/engine/22_session.ipynb #80dd0dbd
+def image_copies(
+    images: np.ndarray | PictureFiles,  # stored training images [N, H, W, C]
+    eval_sets: dict[str, Any],  # stored images
+    batch_size: int,
+) -> int:  # bytes
+    "Bytes that a run takes for images: TensorFlow copies those in memory, and batches of those on disk are read ahead."
+    def size(part: np.ndarray | PictureFiles) -> int:
+        on_disk = isinstance(part, PictureFiles)
+        return (1 + ReadAhead.depth) * batch_size * math.prod(part.shape[1:]) if on_disk else part.nbytes
+
+    return size(images) + max(map(size, eval_sets.values()), default=0)
+
+
+def check_memory(
+    model: CVAE,
+    images: np.ndarray | PictureFiles,  # stored training images [N, H, W, C]
+    eval_sets: dict[str, Any],  # stored images
+    batch_size: int,
+) -> None:
+    "Raise `ArgumentError` unless the training fits in the memory that is free: see `check_training_memory`."
+    weights, replicas = model.count_params(), model_strategy(model).num_replicas_in_sync
+    there = 2 * 4 * weights  # the model has them already, and to build it took as much again
+    check_training_memory(weights, model.activations, model.image_shape, batch_size, replicas,
+                          image_copies(images, eval_sets, batch_size) - there)
 
 # %% ../../nbs/engine/22_session.ipynb #23e585aa
 def check_strategy(model: keras.Model) -> None:
