@@ -4,10 +4,11 @@
 
 # %% auto #0
 __all__ = ['PIXEL_RULE', 'IMAGE_KEYS', 'LABEL_KEYS', 'with_channels', 'check_range', 'as_stored', 'scale_zeros_and_ones',
-           'as_labels', 'number_labels', 'resize_image', 'resize_images', 'as_array', 'image_and_label', 'Collection',
-           'items_of', 'labels_of', 'read_items', 'stack_arrays']
+           'as_labels', 'number_labels', 'resize_image', 'resize_images', 'as_array', 'image_and_label', 'is_array',
+           'holds_pil', 'as_items', 'names_of_classes', 'Collection', 'items_of', 'labels_of', 'read_items',
+           'stack_arrays']
 
-# %% ../../nbs/engine/13c_arrays.ipynb #7ed19447
+# %% ../../nbs/engine/13c_arrays.ipynb #4fea1b47
 from collections.abc import Iterable, Iterator, Mapping
 from itertools import chain
 from typing import Any, NamedTuple
@@ -18,7 +19,7 @@ from PIL import Image
 
 from .checks import ArgumentError, must_be
 from .memory import check_bytes, shape_text
-from .pictures import PictureOptions, apply_options, picture_pixels, stack_pictures
+from .pictures import PictureOptions, apply_options, convert_picture, stack_pictures
 
 # %% ../../nbs/engine/13c_arrays.ipynb #f767f292
 def with_channels(
@@ -58,7 +59,7 @@ def check_range(
         got = "NaN" if np.isnan(low) else f"values from {low} to {high}"
         raise ArgumentError(f"{name} must be {PIXEL_RULE}, got {got}{advice}")
     if kind == "f" and high > 1 and (images != np.floor(images)).any():
-        raise ArgumentError(f"{name} must be {PIXEL_RULE}, got fractions and values up to {high}")
+        raise ArgumentError(f"{name} must be {PIXEL_RULE}, got fractions and values up to {high}; divide by the value of white")
     if 1 < high < 128 and images.dtype != np.uint8:
         advice = f"divide by the value of white ({high:g}?), or give uint8 if white is 255"
         raise ArgumentError(f"{name} must be {PIXEL_RULE}, got values from {low:g} to {high:g}; {advice}")
@@ -109,7 +110,7 @@ def number_labels(parts: dict[str, Any]) -> tuple[dict[str, Any], tuple[str, ...
     index = {name: k for k, name in enumerate(names)}
     return {**parts, **{part: np.vectorize(index.get)(labels) for part, labels in texts.items()}}, tuple(names)
 
-# %% ../../nbs/engine/13c_arrays.ipynb #a92b1cf2
+# %% ../../nbs/engine/13c_arrays.ipynb #56400485
 def resize_image(
     image: np.ndarray,  # [H, W, C], uint8 or float32
     options: PictureOptions,
@@ -118,7 +119,7 @@ def resize_image(
     if options.channels == 1 and image.shape[-1] == 3 and image.dtype != np.uint8:
         image = image @ np.float32([[0.299], [0.587], [0.114]])  # Pillow's weights (ITU-R 601)
     if image.dtype == np.uint8:
-        pixels = picture_pixels(Image.fromarray(image if image.shape[-1] == 3 else image[..., 0]), options)
+        pixels = convert_picture(Image.fromarray(image if image.shape[-1] == 3 else image[..., 0]), options).pixels
     else:
         planes = [apply_options(Image.fromarray(plane), options) for plane in np.moveaxis(image, -1, 0)]
         pixels = np.clip(np.stack(planes, axis=-1), 0, 1)
@@ -140,7 +141,7 @@ def resize_images(
         resized[k] = resize_image(image, options)
     return resized
 
-# %% ../../nbs/engine/13c_arrays.ipynb #0dbbc342
+# %% ../../nbs/engine/13c_arrays.ipynb #e88e395b
 IMAGE_KEYS = "image", "images", "img", "picture", "pixel_values", "x"
 LABEL_KEYS = "label", "labels", "fine_label", "class", "target", "y"
 
@@ -159,16 +160,47 @@ def image_and_label(item: Any) -> tuple[Any, Any]:  # a PIL image or array, a la
             keys = ", ".join(IMAGE_KEYS), ", ".join(map(str, item))
             raise ArgumentError(f"source must hold items with one of the keys {keys[0]}, got {keys[1]}")
         image, label = found
-    elif isinstance(item, (tuple, list)) and item and (hasattr(item[0], "__array__") or isinstance(item[0], Image.Image)):
+    elif isinstance(item, tuple) and item:
+        image, label = item[0], item[1] if len(item) > 1 else None
+    elif isinstance(item, list) and item and (hasattr(item[0], "__array__") or isinstance(item[0], Image.Image)):
         image, label = item[0], item[1] if len(item) > 1 else None
     else:
         image, label = item, None
     image = as_array(image)
+    if image is None or isinstance(image, (str, bytes)) or np.ndim(image) < 2 and not isinstance(image, Image.Image):
+        raise ArgumentError(must_be("source", "images, or pairs of an image and a label", item))
     if isinstance(image, np.ndarray) and image.ndim == 3 and image.shape[0] in (1, 3) and image.shape[-1] not in (1, 3):
         image = np.moveaxis(image, 0, -1)  # PyTorch has channels first
     return image, label
 
-# %% ../../nbs/engine/13c_arrays.ipynb #1ec6eed9
+# %% ../../nbs/engine/13c_arrays.ipynb #c337aa4e
+def is_array(value: Any) -> bool:
+    "Whether a source is an array, or a tuple of arrays, and not a data set of items."
+    return isinstance(value, tuple) or (hasattr(value, "__array__") and not isinstance(value, Image.Image))
+
+
+def holds_pil(value: Any) -> bool:
+    "Whether a value is a list or a tuple with PIL images in it."
+    return isinstance(value, (list, tuple)) and any(isinstance(item, Image.Image) for item in value)
+
+
+def as_items(value: Any) -> Any:
+    "PIL images in a tuple, with labels or without, as a list of items; another source stays what it is."
+    if isinstance(value, tuple) and len(value) == 2 and holds_pil(value[0]):
+        if value[1] is not None and len(value[0]) != len(value[1]):
+            raise ArgumentError(f"source must hold one label for each of {len(value[0])} images, got {len(value[1])}")
+        return list(value[0]) if value[1] is None else list(zip(*value, strict=True))
+    return list(value) if isinstance(value, tuple) and holds_pil(value) else value
+
+
+def names_of_classes(source: Any) -> tuple[str, ...] | None:
+    "The names of the classes where a data set has them as Hugging Face's or torchvision's do."
+    features = getattr(source, "features", None)
+    label = features.get("label") if isinstance(features, Mapping) else None
+    names = getattr(label, "names", None) or getattr(source, "classes", None)
+    return tuple(map(str, names)) if isinstance(names, (list, tuple)) else None
+
+# %% ../../nbs/engine/13c_arrays.ipynb #d63b7cc6
 class Collection(NamedTuple):
     "Images and labels that were read item by item."
 
@@ -183,15 +215,18 @@ def items_of(source: Any) -> tuple[Iterator, int | None]:  # and their number, N
         n = int(source.cardinality())
         if n == tf.data.INFINITE_CARDINALITY:
             raise ArgumentError("source must be a data set that ends, got a tf.data.Dataset that repeats for ever")
-        shapes = [spec.shape for spec in tf.nest.flatten(source.element_spec) if hasattr(spec, "shape") and spec.shape.rank]
-        batched = any(shape.rank == 4 or shape.rank == 3 and shape[-1] not in (1, 3) for shape in shapes)
+        first = next(source.take(1).as_numpy_iterator(), None)
+        shape = np.shape(image_and_label(first)[0]) if first is not None else ()
+        batched = len(shape) == 4 or len(shape) == 3 and shape[-1] not in (1, 3, 4)
         return iter((source.unbatch() if batched else source).as_numpy_iterator()), n if n >= 0 and not batched else None
     return (source[k] for k in range(len(source))), len(source)
 
 
-def labels_of(labels: list) -> list | None:
-    "Labels of items as plain values, or None if an item has none."
-    return None if any(label is None for label in labels) else [as_array(label) for label in labels]
+def labels_of(labels: list) -> tuple[list | None, list[str]]:
+    "Labels of items as plain values, None if an item has none; and a line if only some have one."
+    missing = sum(label is None for label in labels)
+    notes = [f"labels are left out, since {missing} of {len(labels)} images have none"] * (0 < missing < len(labels))
+    return None if missing else [as_array(label) for label in labels], notes
 
 
 def read_items(
@@ -217,12 +252,13 @@ def read_items(
             yield image
 
     if is_picture:
-        pictures = ((f"image {k}", picture_pixels(image, options)) for k, image in enumerate(images()))
+        pictures = ((f"image {k}", convert_picture(image, options)) for k, image in enumerate(images()))
         pictures = pictures if n is not None else list(pictures)
         stack = stack_pictures(pictures, len(pictures) if n is None else n, options.channels)
-        return Collection(stack.images, labels_of(labels), stack.notes)
+        labels, notes = labels_of(labels)
+        return Collection(stack.images, labels, stack.notes + notes)
     array = stack_arrays(images(), n, options)
-    return Collection(array, labels_of(labels), [])
+    return Collection(array, *labels_of(labels))
 
 
 def stack_arrays(
@@ -231,16 +267,23 @@ def stack_arrays(
     options: PictureOptions,
 ) -> np.ndarray:  # [N, H, W, C], uint8 or float32
     "Arrays of one size as one; with a `size`, of any sizes. Raises `ArgumentError`."
-    kept = []
+    kept: list[np.ndarray] = []
     for image in images:
         image = np.asarray(image)
-        if options.size:
-            image = resize_images(as_stored(image[None], "source: images"), options)[0]
-        if kept and image.shape != kept[0].shape:
-            shapes = f"{kept[0].shape} and {image.shape}"
-            raise ArgumentError(f"source must hold images of one shape, got {shapes}; size= (--size) scales all to one")
         if not kept or (n is None and len(kept) % 1000 == 0):
             count = max(n or 0, 2 * len(kept))
-            check_bytes("source", f"{count} images {shape_text(image.shape)}", count * image.nbytes, "size=, or fewer images")
+            check_bytes("source", f"{count} images {shape_text(image.shape)}", 2 * count * image.nbytes, "take size= or fewer")
+        if kept and (image.dtype.kind != kept[0].dtype.kind or image.ndim != kept[0].ndim):
+            kinds = f"{kept[0].ndim}-D {kept[0].dtype} and {image.ndim}-D {image.dtype}"
+            raise ArgumentError(f"source must hold images of one kind, got {kinds}")
+        if kept and not options.size and image.shape != kept[0].shape:
+            shapes = f"{kept[0].shape} and {image.shape}"
+            raise ArgumentError(f"source must hold images of one shape, got {shapes}; size= (--size) brings all to one")
         kept.append(image)
-    return resize_images(scale_zeros_and_ones([as_stored(np.stack(kept), "source: images")])[0], options)
+    if len({image.shape for image in kept}) == 1:
+        return scale_zeros_and_ones([resize_images(as_stored(np.stack(kept), "source: images"), options)])[0]
+    check_range(np.concatenate([image.ravel() for image in kept]), "source: images")
+    is_float = kept[0].dtype.kind == "f" and max(image.max() for image in kept) <= 1
+    stored = [with_channels(image[None], "source: images").astype(np.float32 if is_float else np.uint8) for image in kept]
+    alike = [resize_images(image, options) for image in stored]
+    return scale_zeros_and_ones([np.concatenate(alike)])[0]

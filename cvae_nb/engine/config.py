@@ -19,7 +19,7 @@ from .. import __version__
 from ..data import load_images
 from .checks import ArgumentError, must_be, number, whole_numbers
 from .folders import NAMED_SETS, check_run
-from .pipeline import BINARIZE
+from .pipeline import BINARIZE, check_not_blank
 from .recipes import RECIPES, Recipe, make_recipe
 from .settings import Count, Counts, Flag, Index, Settings, name_of
 from .sources import ImageData
@@ -137,4 +137,6 @@ def prepare_run(
         config = read_config(resume)
         return config, config.load()
     data = load_images(source, **{name: settings[name] for name in LOAD_ARGUMENTS if name in settings})
-    return make_config(source, data, **settings), data
+    config = make_config(source, data, **settings)
+    check_not_blank(data.train.images, config.binarize)
+    return config, data

@@ -4,10 +4,9 @@
 
 # %% auto #0
 __all__ = ['CLASS_NAMES', 'Split', 'describe_images', 'count_classes', 'ImageData', 'enlarge_digit', 'read_digits', 'ReadOptions',
-           'as_data', 'as_part', 'read_arrays', 'is_array', 'download', 'read_named', 'take_split', 'divide',
-           'label_parts', 'read_folder', 'hold_out', 'hold_out_fraction', 'test_by_validation', 'check_alike',
-           'make_options', 'names_of_classes', 'is_path', 'read_collection', 'read_mapping', 'read_path', 'read_source',
-           'stored_images']
+           'as_data', 'as_part', 'read_arrays', 'download', 'read_named', 'take_split', 'divide', 'label_parts',
+           'read_folder', 'hold_out', 'hold_out_fraction', 'test_by_validation', 'check_alike', 'make_options',
+           'is_path', 'read_collection', 'read_mapping', 'read_path', 'read_source', 'stored_images']
 
 # %% ../../nbs/engine/13_sources.ipynb #93d1d9fa
 import os
@@ -22,7 +21,18 @@ import tensorflow as tf
 from PIL import Image
 from sklearn.datasets import load_digits
 
-from .arrays import as_labels, as_stored, items_of, number_labels, read_items, resize_images, scale_zeros_and_ones
+from cvae_nb.engine.arrays import (
+    as_items,
+    as_labels,
+    as_stored,
+    is_array,
+    items_of,
+    names_of_classes,
+    number_labels,
+    read_items,
+    resize_images,
+    scale_zeros_and_ones,
+)
 from .checks import ArgumentError, check, must_be, one_of, whole_number, whole_numbers
 from .files import READERS, FilePart, find_idx, read_file, read_idx
 from .layouts import Layout, find_parts, read_layout
@@ -129,10 +139,11 @@ def as_data(
     images = [resize_images(part, options.pictures) for part in images]
     scaled = scale_zeros_and_ones(images)
     notes = ("the images hold zeros and ones: white is taken to be 1",) if scaled[0] is not images[0] else ()
+    told = dict.fromkeys(note for part in parts.values() for note in part.notes)
     labels, found = number_labels({name: part.labels for name, part in parts.items()})
     splits = {name: Split(pixels, as_labels(labels[name], len(pixels), f"{source}: {part.names[1]}"))
               for (name, part), pixels in zip(parts.items(), scaled, strict=True)}
-    return ImageData(splits["train"], splits.get("test"), class_names or found, name, splits.get("validation"), notes)
+    return ImageData(splits["train"], splits.get("test"), class_names or found, name, splits.get("validation"), (*told, *notes))
 
 # %% ../../nbs/engine/13_sources.ipynb #7d67eabb
 def as_part(value: Any, name: str = "") -> FilePart:
@@ -148,11 +159,6 @@ def read_arrays(source: Any, options: ReadOptions) -> ImageData:
         parts = {part: as_part(value, part) for part, value in zip(("train", "test"), source, strict=True)}
         return as_data(parts, "source", options, "arrays")
     return as_data({"train": as_part(source)}, "source", options, "arrays")
-
-
-def is_array(value: Any) -> bool:
-    "Whether a source is an array, or a tuple of arrays, and not a data set of items."
-    return isinstance(value, tuple) or (hasattr(value, "__array__") and not isinstance(value, Image.Image))
 
 # %% ../../nbs/engine/13_sources.ipynb #7c802178
 CLASS_NAMES = {
@@ -267,19 +273,11 @@ def make_options(size: int | Sequence[int] | None, fit: str, channels: int | Non
     if size is not None:
         rule = whole_numbers(1, 2, example="(48, 64)")
         size = (check(size, "size", whole_number()),) * 2 if isinstance(size, (int, np.integer)) else check(size, "size", rule)
-    if channels not in (None, 1, 3):
+    if isinstance(channels, bool) or channels not in (None, 1, 3):
         raise ArgumentError(must_be("channels", "1 (grey), 3 (colour) or None", channels))
-    return PictureOptions(size, check(fit, "fit", one_of("crop", "pad")), channels)
+    return PictureOptions(size, check(fit, "fit", one_of("crop", "pad")), None if channels is None else int(channels))
 
-# %% ../../nbs/engine/13_sources.ipynb #d2f61cf6
-def names_of_classes(source: Any) -> tuple[str, ...] | None:
-    "The names of the classes where a data set has them as Hugging Face's or torchvision's do."
-    features = getattr(source, "features", None)
-    label = features.get("label") if isinstance(features, Mapping) else None
-    names = getattr(label, "names", None) or getattr(source, "classes", None)
-    return tuple(map(str, names)) if isinstance(names, (list, tuple)) else None
-
-
+# %% ../../nbs/engine/13_sources.ipynb #aec77760
 def is_path(value: Any) -> bool:
     "Whether an item of a list is the path of a picture."
     return isinstance(value, str | os.PathLike)
@@ -316,7 +314,7 @@ def read_mapping(source: Mapping, options: ReadOptions) -> ImageData:
     names = find_parts([str(key) for key in source])
     if "train" not in names:
         raise ArgumentError(must_be("source", "a mapping with a training part, such as 'train'", list(source)))
-    parts = {part: source[name] for part, name in names.items()}
+    parts = {part: as_items(source[name]) for part, name in names.items()}
     if all(map(is_array, parts.values())):
         data = as_data({part: as_part(value, part) for part, value in parts.items()}, "source", options, "arrays")
     else:
@@ -364,6 +362,9 @@ def read_source(
         return read_path(source, options)
     if options.key is not None:
         raise ArgumentError(must_be("key", "None, except for an .npz", options.key))
+    source = as_items(source)
+    if isinstance(source, tuple) and len(source) == 2 and all(isinstance(as_items(part), list) for part in source):
+        source = {"train": source[0], "test": source[1]}  # two pairs of PIL images and labels
     if isinstance(source, Mapping):
         return read_mapping(source, options)
     if is_array(source):
