@@ -1,8 +1,5 @@
 __version__ = "0.1.0"
 
-import os
-import sys
+from .engine.startup import prepare
 
-# oneDNN's convolutions were faster on every x86 processor tried; TensorFlow turns them on for some only, when it is imported
-if "tensorflow" not in sys.modules:
-    os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
+prepare()

@@ -17,10 +17,10 @@ import numpy as np
 import tensorflow as tf
 from matplotlib.axes import Axes
 
-from .engine.checks import ArgumentError, check, must_be, number, one_of, true_or_false, whole_number
+from .engine.checks import ArgumentError, check, must_be, number, printable, true_or_false, whole_number
 from .engine.devices import count_cores
 from .engine.pipeline import AFFINE, BINARIZE, ReadAhead, batch_reader, index_batches, prepare_batch, random_affine, read_ahead
-from .engine.pipeline import check_not_blank
+from .engine.pipeline import binarize_mode, check_not_blank
 from .engine.rng import STREAMS, epoch_order, stream_seed
 from cvae_nb.engine.sources import (
     CLASS_NAMES,
@@ -130,17 +130,18 @@ def show_images(
     ax.imshow(grid if c == 3 else grid[..., 0], cmap="gray", vmin=0, vmax=1, interpolation="nearest")
     for k, title in enumerate([] if titles is None else titles):
         row, col = divmod(k, n_cols)
-        ax.text(col * (w + margin) + w / 2, row * (head + h + margin) + head * 0.7, str(title), ha="center", fontsize=8)
+        x, y = col * (w + margin) + w / 2, row * (head + h + margin) + head * 0.7
+        ax.text(x, y, printable(title), ha="center", fontsize=8, parse_math=False)  # a class may have any name
     ax.axis("off")
     return ax
 
 # %% ../nbs/00_data.ipynb #bcdf163c
 def preprocess_images(
     images: Any,  # stored images: [N, H, W, C] or [N, H, W], uint8 or floats in [0, 1]
-    binarize: str = "static",  # static: > .5; grey: as it is; dynamic: as it is, for `prepare_batch` to draw from
+    binarize: str = "static",  # static: > .5; none: as it is; dynamic: as it is, for `prepare_batch` to draw from
 ) -> np.ndarray:  # float32 [N, H, W, C]
     "Pixel values: 0. and 1. with static, else in [0, 1]. Raises `ArgumentError` for bad input."
-    check(binarize, "binarize", one_of(*BINARIZE))
+    binarize = check(binarize, "binarize", binarize_mode)
     images = np.asarray(stored_images(images))
     check_not_blank(images, binarize)
     if binarize == "static":
@@ -160,7 +161,7 @@ def make_dataset(
     images: Any,  # stored images [N, H, W, C], in memory or on disk
     batch_size: int = 32,  # images in a batch, over all workers
     *,
-    binarize: str = "static",  # static, grey or dynamic
+    binarize: str = "static",  # static, dynamic or none
     shuffle: bool = True,  # by `epoch_order`; False keeps the order
     seed: int = 0,  # of order and pixels
     epoch: int = 0,  # the first epoch

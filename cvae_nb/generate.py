@@ -23,7 +23,18 @@ from PIL import Image, ImageDraw, ImageFont
 from matplotlib.axes import Axes
 
 from .data import montage, show_images
-from .engine.checks import ArgumentError, atomic_path, check, check_images, make_folder, must_be, number, whole_number
+from cvae_nb.engine.checks import (
+    ArgumentError,
+    atomic_path,
+    check,
+    check_images,
+    check_model,
+    make_folder,
+    must_be,
+    number,
+    printable,
+    whole_number,
+)
 from .engine.decoding import decode, figure_size, part_size, shrink
 from .engine.memory import check_fits, decoding_bytes, images_at_a_time, shape_text
 from .engine.pipeline import prepare_batch
@@ -47,6 +58,7 @@ def check_latents(
     z: Any,  # latent vectors
 ) -> np.ndarray:  # float32 [n, D]
     "Checked latent vectors. Raises `ArgumentError` unless they fit the model."
+    check_model(model)
     z = np.asarray(z, np.float32)
     if z.ndim != 2 or z.shape[1] != model.latent_dim or len(z) == 0:
         raise ArgumentError(must_be("z", f"of shape [n, {model.latent_dim}], n vectors of the model's latent size", z.shape))
@@ -164,7 +176,7 @@ def fewer_colours(picture: np.ndarray, colours: int) -> np.ndarray:
 def make_gif(
     frames: Sequence[str | os.PathLike],  # paths of pictures of one size, in order
     path: str | os.PathLike,  # of the GIF, ending in .gif
-    seconds: float = 0.4,  # for each frame but the last
+    seconds: float = 0.4,  # for each frame but the last; a GIF counts to 655
     hold: float = 2.0,  # seconds for the last frame
     colours: int = 64,  # of each frame, 2 to 256: fewer make a smaller file
 ) -> Path:
@@ -172,7 +184,7 @@ def make_gif(
     path, pictures = Path(path), read_frames(frames)
     if path.suffix.lower() != ".gif":
         raise ArgumentError(must_be("path", "a name ending in .gif", str(path)))
-    seconds, hold = check(seconds, "seconds", number(above=0)), check(hold, "hold", number(above=0))
+    seconds, hold = (check(value, name, number(above=0, below=655)) for name, value in (("seconds", seconds), ("hold", hold)))
     colours = check(colours, "colours", whole_number(2, 256))
     durations = [1000 * seconds] * (len(pictures) - 1) + [1000 * hold]
     durations = durations if len(pictures) > 1 else durations[0]  # Pillow needs a number for a single picture
@@ -228,7 +240,7 @@ class SaveImages(keras.callbacks.Callback):
 def model_input(
     model: CVAE,
     images: Any,  # stored images [N, H, W, C]
-    binarize: str,  # static, grey or dynamic
+    binarize: str,  # static, dynamic or none
     name: str = "images",  # of the argument
 ) -> tf.Tensor:  # float32 [N, H, W, C]
     "Stored images as the model sees them. Raises `ArgumentError` unless they fit the model."
@@ -242,7 +254,8 @@ def name_rows(ax: Axes, names: Sequence[str]) -> None:
     ax.axis("on")
     ax.spines[:].set_visible(False)
     height = (ax.get_ylim()[0] - ax.get_ylim()[1]) / len(names)
-    ax.set(xticks=[], yticks=[(k + 0.5) * height for k in range(len(names))], yticklabels=names)
+    ax.set_xticks([])
+    ax.set_yticks([(k + 0.5) * height for k in range(len(names))], [printable(name) for name in names], parse_math=False)
     ax.tick_params(length=0)
 
 
@@ -260,7 +273,7 @@ def plot_reconstructions(
     images: Any,  # stored images [N, H, W, C], a handful
     ax: Axes | None = None,  # where to draw; None makes a figure
     n_cols: int = 10,  # images side by side
-    binarize: str = "static",  # what the model sees of them: static, grey or dynamic
+    binarize: str = "static",  # what the model sees of them: static, dynamic or none
 ) -> Axes:
     "Draw images above their reconstructions, decoded from the posterior's mean. Raises `ArgumentError` for bad input."
     x = model_input(model, images, binarize)
@@ -299,7 +312,7 @@ def interpolate(
     b: Any,  # stored image [H, W, C]
     n: int = 10,  # images along the path, both ends included
     spherical: bool = False,  # along an arc instead of a line
-    binarize: str = "static",  # what the model sees of the two: static, grey or dynamic
+    binarize: str = "static",  # what the model sees of the two: static, dynamic or none
 ) -> np.ndarray:  # float32 [n, H, W, C]
     "Pixel probabilities along the path between the posterior means of two images. Raises `ArgumentError` for bad input."
     mean, _ = model.encode(model_input(model, [np.asarray(a), np.asarray(b)], binarize, "a, b"))
@@ -313,7 +326,7 @@ def plot_interpolation(
     n: int = 8,  # decoded images between them
     ax: Axes | None = None,  # where to draw; None makes a figure
     spherical: bool = False,  # along an arc instead of a line
-    binarize: str = "static",  # what the model sees of the two: static, grey or dynamic
+    binarize: str = "static",  # what the model sees of the two: static, dynamic or none
 ) -> Axes:
     "Draw two images and the decoded path between them, at positions 0 to 1. Raises `ArgumentError` for bad input."
     decoded = interpolate(model, a, b, n, spherical, binarize)

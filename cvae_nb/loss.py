@@ -18,6 +18,8 @@ import tensorflow as tf
 
 from .data import Split
 from .engine.checks import check, check_images, number, one_of, whole_number
+from .engine.keras_api import (as_pixels, image_weights, in_one_sentence, nan_unless_pixels, place_in_batch, share_overflow,
+                                      sum_replicas)
 from .engine.memory import images_at_a_time
 from .engine.pipeline import batch_reader, translate_picture_errors
 from .engine.rng import standard_normal, stream_seed
@@ -36,10 +38,10 @@ def log_normal_pdf(
 
 # %% ../nbs/02_loss.ipynb #c3c4d5c0
 def log_bernoulli(
-    x: tf.Tensor,  # [B, H, W, C], 0. or 1., or grey values between
+    x: tf.Tensor,  # [B, H, W, C], 0. or 1., or values between
     logits: tf.Tensor,  # [..., B, H, W, C]
 ) -> tf.Tensor:  # [..., B]
-    "Log-probability in nats of images under independent Bernoulli pixel values; for grey pixels, the negative cross-entropy."
+    "Log-probability in nats of images under independent Bernoulli pixel values; for other pixels, the negative cross-entropy."
     return tf.reduce_sum(x * logits - tf.nn.softplus(logits), axis=(-3, -2, -1))
 
 # %% ../nbs/02_loss.ipynb #dc5f042a
@@ -55,7 +57,7 @@ class LatentModel(Protocol):
 # %% ../nbs/02_loss.ipynb #ca0965d8
 def log_weights(
     model: LatentModel,
-    x: tf.Tensor,  # [B, H, W, C], as the model sees them: binarized or grey
+    x: tf.Tensor,  # [B, H, W, C], as the model sees them: binarized or not
     n_samples: int = 1,  # S, draws of z for each image
     seed: int | tf.Tensor | None = None,  # of the draws
     noise: tf.Tensor | None = None,  # [S, B, D], from N(0, 1), in place of new draws
@@ -198,31 +200,46 @@ class ELBOModel(keras.Model):
         "Loss, reconstruction and KL in nats: means over the images of an epoch."
         return list(self._means.values())
 
-    def _batch(self, data, stream: str, step) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-        "Images, noise and weights of a batch; labels are ignored."
-        x, _, _ = keras.utils.unpack_x_y_sample_weight(data)
-        size = tf.shape(x)[0]
-        noise = standard_normal((size, self.latent_dim), stream_seed(self.seed or 0, stream, step))
-        return x, noise, tf.fill([size], 1 / tf.cast(size, tf.float32))
+    def _batch(self, data, stream: str, step) -> tuple[tuple, tf.Tensor]:
+        "Images, noise and weights of this replica's part of a batch, and the size of the whole one; labels are ignored."
+        x, _, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
+        x = as_pixels(x)
+        own = tf.shape(x)[0]
+        first, size = place_in_batch(own)
+        noise = standard_normal((size, self.latent_dim), stream_seed(self.seed or 0, stream, step))[first : first + own]
+        return (x, noise, image_weights(sample_weight, own, size)), size
 
-    def _update_means(self, sums, size) -> dict:
+    def _update_means(self, sums, x, size) -> dict:
+        own = tf.shape(x)[0]
+        sums = nan_unless_pixels(sums, x) if self.jit_compile else sums
+        if tf.distribute.get_strategy().num_replicas_in_sync > 1:  # the sums of a part of the batch as its means
+            sums = tf.math.divide_no_nan(sums * tf.cast(size, tf.float32), tf.cast(own, tf.float32))
         for mean, value in zip(self.metrics, tf.unstack(sums), strict=True):
-            mean.update_state(value, sample_weight=size)
+            mean.update_state(value, sample_weight=own)
         return {name: mean.result() for name, mean in self._means.items()}
 
     def train_step(self, data) -> dict:
         "One step of Keras's `fit`."
-        batch = self._batch(data, "latent", self.optimizer.iterations)
-        replicas = tf.distribute.get_strategy().num_replicas_in_sync  # Keras adds up their gradients
-        sums, gradients = loss_and_gradients(
-            self, *batch, self.beta, self.kl, scale=lambda loss: self.optimizer.scale_loss(loss / replicas))
-        self.optimizer.apply_gradients(zip(gradients, self.trainable_variables, strict=True))
-        return self._update_means(sums, tf.size(batch[2]))
+        batch, size = self._batch(data, "latent", self.optimizer.iterations)
+        sums, gradients = loss_and_gradients(self, *batch, self.beta, self.kl, scale=self.optimizer.scale_loss)
+        if isinstance(self.optimizer, keras.optimizers.LossScaleOptimizer):
+            gradients = share_overflow(gradients)
+        self.optimizer.apply_gradients(zip(gradients, self.trainable_variables, strict=True))  # of all replicas together
+        return self._update_means(sums, batch[0], size)
 
     def test_step(self, data) -> dict:
         "One step of Keras's `evaluate`. Every evaluation draws the same noise, and every batch its own."
-        batch = self._batch(data, "test", self._means["loss"].count)
-        return self._update_means(tf.stack(list(weighted_terms(self, *batch, self.beta, self.kl))), tf.size(batch[2]))
+        batch, size = self._batch(data, "test", sum_replicas(self._means["loss"].count.value))
+        return self._update_means(tf.stack(list(weighted_terms(self, *batch, self.beta, self.kl))), batch[0], size)
+
+    def predict_step(self, data) -> tf.Tensor:
+        "One step of Keras's `predict`."
+        x, _, _ = keras.utils.unpack_x_y_sample_weight(data)
+        return self(as_pixels(x), training=False)
+
+    fit, evaluate, predict = map(in_one_sentence, (keras.Model.fit, keras.Model.evaluate, keras.Model.predict))
+    train_on_batch, test_on_batch = map(in_one_sentence, (keras.Model.train_on_batch, keras.Model.test_on_batch))
+    predict_on_batch, __call__ = map(in_one_sentence, (keras.Model.predict_on_batch, keras.Model.__call__))
 
 # %% ../nbs/02_loss.ipynb #15ab35ba
 class Evaluation(NamedTuple):
@@ -252,7 +269,7 @@ def evaluate_elbo(
     model: keras.Model,  # a `CVAE`
     images: np.ndarray | PictureFiles | Split,  # stored images [N, H, W, C]
     *,
-    binarize: str = "static",  # static, grey or dynamic
+    binarize: str = "static",  # static, dynamic or none
     seed: int = 0,  # of the draws of z, and of dynamic pixels
     batch_size: int | None = None,  # images per call: affects speed and memory alone; None: 200, fewer of large images
     callbacks: keras.callbacks.CallbackList | None = None,  # their `on_test_...` hooks are called

@@ -19,7 +19,7 @@ from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
 from .data import montage
-from .engine.checks import ArgumentError, check, check_images, must_be, number, whole_number
+from .engine.checks import ArgumentError, check, check_images, check_model, must_be, number, printable, whole_number
 from .engine.decoding import shrink
 from .engine.memory import check_fits, decoding_bytes, images_at_a_time, picture_bytes, shape_text
 from .engine.pipeline import prepare_batch
@@ -116,6 +116,7 @@ def plot_latent_images(
     margin: float = 0.05,  # share of the prior left out at each end
 ) -> Axes:
     "Draw what the decoder makes of a grid over the latent plane. Raises `ArgumentError` for bad input, or a plane too large."
+    check_model(model)
     dims = check_dims(dims, model.latent_dim)
     check_plane(check(n, "n", whole_number()), model, dims)
     xs, z = latent_grid(n, model.latent_dim, dims, margin)
@@ -133,7 +134,7 @@ def plot_latent_images(
 def encode_images(
     model: CVAE,
     images: Any,  # stored images [N, H, W, C], in memory or on disk
-    binarize: str = "static",  # what the model sees of them: static, grey or dynamic
+    binarize: str = "static",  # what the model sees of them: static, dynamic or none
     batch_size: int | None = None,  # images at a time; None: 500, fewer of large images
 ) -> tuple[np.ndarray, np.ndarray]:  # float32 [N, D] each
     "Means and log-variances of the posteriors of all images. Raises `ArgumentError` for images that do not fit the model."
@@ -173,7 +174,11 @@ def add_legend(ax: Axes, names: Sequence[str]) -> None:
     "One dot and name per class, right of the picture."
     dots = [Line2D([], [], marker="o", linestyle="", markersize=5, color=colour) for colour in class_colours(len(names))]
     columns = -(-len(names) // 20)
-    ax.legend(dots, names, loc="upper left", bbox_to_anchor=(1.0, 1.0), frameon=False, handletextpad=0.2, ncols=columns)
+    names = [printable(name) for name in names]
+    legend = ax.legend(dots, names, loc="upper left", bbox_to_anchor=(1.0, 1.0), frameon=False, handletextpad=0.2,
+                       ncols=columns)
+    for text in legend.get_texts():
+        text.set_parse_math(False)  # a class may have any name
 
 # %% ../nbs/05_manifold.ipynb #bf32aa30
 def draw_dots(ax: Axes, mean: np.ndarray, dims: Sequence[int], colours: np.ndarray) -> None:
@@ -197,9 +202,10 @@ def plot_latent_scatter(
     class_names: Sequence[str] | None = None,  # of label 0, 1, 2, ...
     ax: Axes | None = None,  # where to draw; None makes a figure
     dims: Sequence[int] | None = None,  # which dimensions run to the right and upwards; None: the first two
-    binarize: str = "static",  # what the model sees of the images: static, grey or dynamic
+    binarize: str = "static",  # what the model sees of the images: static, dynamic or none
 ) -> Axes:
     "Draw the posterior mean of every image as a dot coloured by label. Raises `ArgumentError` for bad input."
+    check_model(model)
     dims = check_dims(dims, model.latent_dim)
     indices, names = (None, []) if labels is None else class_indices(labels, len(images), class_names)
     mean, _ = encode_images(model, images, binarize)
@@ -215,7 +221,7 @@ def plot_latent_scatter(
 def kl_per_dimension(
     model: CVAE,
     images: Any,  # stored images [N, H, W, C]
-    binarize: str = "static",  # what the model sees of them: static, grey or dynamic
+    binarize: str = "static",  # what the model sees of them: static, dynamic or none
 ) -> np.ndarray:  # float32 [D]
     "KL(q(z|x) || p(z)) of each latent dimension in nats, averaged over the images; their sum is the KL of the loss."
     mean, logvar = encode_images(model, images, binarize)
@@ -225,7 +231,7 @@ def kl_per_dimension(
 def most_used_dims(
     model: CVAE,
     images: Any,  # stored images [N, H, W, C]; some hundreds are enough
-    binarize: str = "static",  # what the model sees of them: static, grey or dynamic
+    binarize: str = "static",  # what the model sees of them: static, dynamic or none
 ) -> tuple[int, ...]:  # (i, j) with i < j; (0,) at latent size 1
     "The two latent dimensions with the largest mean KL, in increasing order."
     order = np.argsort(-kl_per_dimension(model, images, binarize), kind="stable")

@@ -8,6 +8,7 @@ __all__ = ['conv_sizes', 'check_architecture', 'make_encoder', 'make_decoder', '
 
 # %% ../nbs/01_model.ipynb #a2a6cf2c
 import math
+import os
 from collections.abc import Sequence
 from itertools import pairwise
 from typing import Any
@@ -17,6 +18,7 @@ import tensorflow as tf
 import tensorflow_probability as tfp
 
 from .engine.checks import ArgumentError, check, must_be, whole_number, whole_numbers
+from .engine.keras_api import as_pixels, export_endpoints
 from .engine.layers import NarrowConv2DTranspose
 from .engine.recipes import Muon  # noqa: F401 - registers Muon, so that a compiled model can be loaded
 from .engine.rng import standard_normal
@@ -66,12 +68,13 @@ def make_encoder(
     image_shape: Sequence[int],  # H, W, C
     filters: Sequence[int],  # of each strided convolution
     seed: int | None = None,  # of the initial weights; None: different weights each time
+    dtype: Any = None,  # Keras's policy of the layers, such as mixed_float16; None: the global one
 ) -> keras.Sequential:  # [B, H, W, C] -> [B, 2 D]
     "Strided 3x3 convolutions and a dense layer; its first `latent_dim` outputs are means, the others log-variances."
-    convs = [keras.layers.Conv2D(n, 3, strides=2, activation="relu", kernel_initializer=_seeded(seed, i))
+    convs = [keras.layers.Conv2D(n, 3, strides=2, activation="relu", dtype=dtype, kernel_initializer=_seeded(seed, i))
              for i, n in enumerate(filters)]
     dense = keras.layers.Dense(2 * latent_dim, dtype="float32", kernel_initializer=_seeded(seed, len(filters)))
-    return keras.Sequential([keras.Input(tuple(image_shape)), *convs, keras.layers.Flatten(), dense], name="encoder")
+    return keras.Sequential([keras.Input(tuple(image_shape)), *convs, keras.layers.Flatten(dtype=dtype), dense], name="encoder")
 
 # %% ../nbs/01_model.ipynb #83ad5034
 def make_decoder(
@@ -79,6 +82,7 @@ def make_decoder(
     image_shape: Sequence[int],  # H, W, C
     filters: Sequence[int],  # of the encoder: used in reverse order
     seed: int | None = None,  # of the initial weights; None: different weights each time
+    dtype: Any = None,  # Keras's policy of the layers; None: the global one
 ) -> keras.Sequential:  # [B, D] -> logits [B, H, W, C]
     "A dense layer, strided 3x3 transposed convolutions that mirror the encoder's, and a last one that computes logits."
     *sides, channels = image_shape
@@ -86,13 +90,14 @@ def make_decoder(
     small = [math.ceil(side / scale) for side in sides]
     rims = [scale * s - side for s, side in zip(small, sides, strict=True)]
     initializers = (_seeded(seed, layer) for layer in range(100, 102 + len(filters)))  # apart from the encoder's
-    dense = keras.layers.Dense(small[0] * small[1] * filters[0], activation="relu", kernel_initializer=next(initializers))
-    layers = [keras.Input((latent_dim,)), dense, keras.layers.Reshape((*small, filters[0]))]
-    layers += [keras.layers.Conv2DTranspose(n, 3, strides=2, padding="same", activation="relu",
+    dense = keras.layers.Dense(small[0] * small[1] * filters[0], activation="relu", dtype=dtype,
+                               kernel_initializer=next(initializers))
+    layers = [keras.Input((latent_dim,)), dense, keras.layers.Reshape((*small, filters[0]), dtype=dtype)]
+    layers += [keras.layers.Conv2DTranspose(n, 3, strides=2, padding="same", activation="relu", dtype=dtype,
                                             kernel_initializer=next(initializers)) for n in reversed(filters)]
     layers.append(NarrowConv2DTranspose(channels, 3, padding="same", dtype="float32", kernel_initializer=next(initializers)))
     if any(rims):
-        layers.append(keras.layers.Cropping2D([(rim // 2, rim - rim // 2) for rim in rims]))
+        layers.append(keras.layers.Cropping2D([(rim // 2, rim - rim // 2) for rim in rims], dtype="float32"))
     return keras.Sequential(layers, name="decoder")
 
 # %% ../nbs/01_model.ipynb #689c54cd
@@ -163,12 +168,12 @@ class VAE(ELBOModel):
 
     def reconstruct(self, x: tf.Tensor, seed: int | tf.Tensor | None = None) -> tf.Tensor:
         "Pixel probabilities [B, H, W, C] of images, decoded from the posterior's mean; with a `seed`, from a draw."
-        mean, logvar = self.encode(x)
+        mean, logvar = self.encode(as_pixels(x))
         return self.decode(mean if seed is None else self.reparameterize(mean, logvar, seed), apply_sigmoid=True)
 
     def call(self, x: tf.Tensor, training: bool | None = None) -> tf.Tensor:
         "Logits [B, H, W, C], decoded from the posterior's mean."
-        return self.decode(self.encode(x)[0])
+        return self.decode(self.encode(as_pixels(x))[0])
 
     @property
     def prior(self) -> "tfp.distributions.Distribution":
@@ -197,12 +202,15 @@ class CVAE(VAE):
         seed: int | None = None,  # of the initial weights, and of the noise in Keras's `fit`; None: different weights each time
         **kwargs: Any,  # keras.Model's: name, dtype
     ):
-        super().__init__(**kwargs)
+        super().__init__(**{"autocast": False, **kwargs})  # the layers cast: half precision keeps grey values whole
         self.latent_dim, self.image_shape, self.filters = check_architecture(latent_dim, image_shape, filters)
-        self.seed = seed
-        self.encoder = make_encoder(self.latent_dim, self.image_shape, self.filters, seed)
-        self.decoder = make_decoder(self.latent_dim, self.image_shape, self.filters, seed)
-        self.built = True
+        self.seed = None if seed is None else check(seed, "seed", whole_number(0, 2**64 - 1))
+        sizes = self.latent_dim, self.image_shape, self.filters, self.seed
+        self.encoder, self.decoder = (make(*sizes, dtype=self.dtype_policy) for make in (make_encoder, make_decoder))
+        self.build((None, *self.image_shape))
+
+    def build(self, input_shape: Sequence[int | None]) -> None:
+        "Nothing: the networks are made with the model. Keras notes the shape of the input, which an export needs."
 
     def get_config(self) -> dict[str, Any]:
         "The arguments that build this model again."
@@ -215,17 +223,32 @@ class CVAE(VAE):
         return count_activations(self.latent_dim, self.image_shape, self.filters)
 
     def encode(self, x: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        "Mean and log-variance of q(z|x), each [B, D], for images [B, H, W, C]. Raises `ArgumentError` for another shape."
-        x = tf.convert_to_tensor(x)
+        "Mean and log-variance of q(z|x), each [B, D], for pixel values [B, H, W, C]. Raises `ArgumentError`."
+        x = as_pixels(x, in_graph=False)
         check_shape(x, "x", ("B", *self.image_shape))
+        if not x.shape[1:].is_fully_defined():  # in a graph: checked when it runs
+            x = tf.ensure_shape(x, (None, *self.image_shape))
         mean, logvar = tf.split(self.encoder(x), 2, axis=-1)
         return mean, logvar
 
     def decode(self, z: tf.Tensor, apply_sigmoid: bool = False) -> tf.Tensor:
         "Logits of p(x|z), [..., H, W, C], for z [..., D]; with `apply_sigmoid`, probabilities. Raises `ArgumentError`."
-        z = tf.convert_to_tensor(z)
+        z = tf.cast(tf.convert_to_tensor(z), tf.float32)
         check_shape(z, "z", ("...", self.latent_dim))
         logits = self.decoder(tf.reshape(z, (-1, self.latent_dim)))
         logits = tf.reshape(logits, tf.concat([tf.shape(z)[:-1], self.image_shape], 0))
         logits.set_shape((*z.shape[:-1], *self.image_shape))
         return tf.sigmoid(logits) if apply_sigmoid else logits
+
+    def export(
+        self,
+        filepath: str | os.PathLike,
+        format: str = "tf_saved_model",  # or another that Keras's `export` has
+        input_signature: Any = None,  # None: any number of images
+        **kwargs: Any,  # Keras's
+    ) -> None:
+        "Write the model for other programs: a SavedModel with `export_endpoints`, or another format of Keras."
+        if format == "tf_saved_model" and input_signature is None:
+            return export_endpoints(self, filepath, **kwargs)
+        images = [keras.InputSpec(shape=(None, *self.image_shape), dtype="float32")]
+        super().export(filepath, format=format, input_signature=input_signature or images, **kwargs)

@@ -20,9 +20,10 @@ from matplotlib.axes import Axes
 # %% ../nbs/03_train.ipynb #516b6a2b
 from .data import Split
 from .engine.callbacks import check_callbacks
-from .engine.checks import ArgumentError, check, must_be, number, one_of, whole_number
+from .engine.checkpoints import hold_folder
+from .engine.checks import ArgumentError, check, must_be, number, true_or_false, whole_number
 from .engine.devices import set_threads
-from .engine.pipeline import BINARIZE, check_not_blank
+from .engine.pipeline import binarize_mode, check_not_blank
 from .engine.progress import history_frame
 from .engine.recipes import RECIPES, make_recipe
 from .engine.rng import standard_normal
@@ -77,11 +78,12 @@ def train(
     beta: float | None = None,  # weight of the KL term
     kl: str | None = None,  # "analytic", "sample" or "path"
     augment: float | None = None,  # strength of random rotation, shear, scaling and shift at first; 0: none
-    binarize: str = "static",  # static, grey or dynamic
+    binarize: str = "static",  # static, dynamic or none
     seed: int = 0,  # of the order of images, dynamic pixels and draws of z; the model has a seed of its own
     callbacks: Sequence[keras.callbacks.Callback] = (),  # for their state in checkpoints see `callback_states`
     folder: str | os.PathLike | None = None,  # for checkpoints, after every epoch and every `save_minutes`
     resume: bool = False,  # go on from the newest checkpoint in `folder`, if there is one
+    extended_at: Sequence[int] | None = None,  # epochs after which the run was resumed with other `epochs`: see `Recipe`
     save_minutes: float = 10.0,  # the longest time between two checkpoints
     verbose: bool | str = "auto",  # False or 0: no output
 ) -> pd.DataFrame:  # one row an epoch, in nats per image
@@ -94,22 +96,25 @@ def train(
     """
     images, eval_sets = check_data(model, images, validation_images, test_images)
     changes = {"epochs": epochs, "batch_size": batch_size, "optimizer": optimizer, "learning_rate": learning_rate,
-               "decay": decay, "beta": beta, "kl": kl, "augment": augment}
+               "decay": decay, "beta": beta, "kl": kl, "augment": augment, "extended_at": extended_at}
     settled = make_recipe(recipe, len(images), **changes)
-    check_not_blank(images, check(binarize, "binarize", one_of(*BINARIZE)))
+    binarize = check(binarize, "binarize", binarize_mode)
+    check_not_blank(images, binarize)
     seed, save_minutes = check(seed, "seed", whole_number(0)), check(save_minutes, "save_minutes", number(above=0))
+    resume = check(resume, "resume", true_or_false)
     check_strategy(model)
     check_memory(model, images, eval_sets, settled.batch_size)
     if resume and folder is None:
         raise ArgumentError("folder must name the run to resume, got resume=True without a folder")
     callbacks = check_callbacks(callbacks, settled, folder, eval_sets)
-    run = make_run(model, images, eval_sets, settled, binarize, seed, callbacks, show=bool(verbose))
-    if folder is not None:
-        attach_checkpoints(run, folder, resume, save_minutes)
-    check_workers_in_sync(run)
-    model.history = history_frame(run.state.rows)
-    with run.stop:
-        run_epochs(run)
+    with hold_folder(folder, model):  # no other run may save there
+        run = make_run(model, images, eval_sets, settled, binarize, seed, callbacks, show=bool(verbose))
+        if folder is not None:
+            attach_checkpoints(run, folder, resume, save_minutes)
+        check_workers_in_sync(run)
+        model.history = history_frame(run.state.rows)
+        with run.stop:
+            run_epochs(run)
     model.history = history_frame(run.state.rows)  # a callback may have set its own
     return model.history
 

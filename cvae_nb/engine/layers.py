@@ -6,6 +6,8 @@
 __all__ = ['narrow_conv_transpose', 'NarrowConv2DTranspose']
 
 # %% ../../nbs/engine/15_layers.ipynb #369efe27
+from collections.abc import Sequence
+
 import keras
 import tensorflow as tf
 
@@ -17,7 +19,7 @@ def _shifted(plane: tf.Tensor, axis: int, offset: int) -> tf.Tensor:
     return tf.pad(plane[tuple(kept)], padding)
 
 
-def _sum_shifted(planes: tf.Tensor, axis: int) -> tf.Tensor:
+def _sum_shifted(planes: tf.Tensor | Sequence[tf.Tensor], axis: int) -> tf.Tensor:
     "The sum of three tensors: the first shifted back by one position, the last forward."
     return _shifted(planes[0], axis, -1) + planes[1] + _shifted(planes[2], axis, 1)
 
@@ -32,7 +34,8 @@ def narrow_conv_transpose(
     @tf.custom_gradient
     def product(x, kernel):
         rows, pixels = tf.reshape(kernel, (9 * n_out, n_in)), tf.reshape(x, (-1, n_in))
-        planes = tf.reshape(tf.matmul(rows, pixels, transpose_b=True), (3, 3, n_out, -1, height, width))
+        thirds = tf.split(tf.matmul(rows, pixels, transpose_b=True), 3)  # five axes each: TFLite has no slices of six
+        planes = [tf.reshape(third, (3, n_out, -1, height, width)) for third in thirds]
         y = _sum_shifted(_sum_shifted(planes, axis=-2), axis=-1)  # [O, B, H, W]
 
         def gradient(dy):  # [B, H, W, O]

@@ -6,9 +6,11 @@
 __all__ = ['NEEDS_HELP', 'ORIENTATION', 'SMALLER', 'picture_suffixes', 'find_background', 'is_transparent', 'flatten_picture',
            'PictureOptions', 'edge_colour', 'apply_options', 'Picture', 'convert_picture', 'read_picture',
            'WhiteLevels', 'white_level', 'white_levels', 'to_bytes', 'Stack', 'describe_levels', 'sizes_differ',
-           'check_values', 'stack_pictures', 'PictureFiles', 'describe_damaged', 'describe_seen', 'read_pictures']
+           'check_values', 'stack_pictures', 'PictureFiles', 'picture_digest', 'picture_digests', 'describe_damaged',
+           'describe_seen', 'read_pictures']
 
 # %% ../../nbs/engine/13a_pictures.ipynb #b749733f
+import hashlib
 import math
 import os
 from collections import Counter
@@ -304,6 +306,26 @@ class PictureFiles:
     ) -> "PictureFiles":
         "The pictures at these positions, unread."
         return PictureFiles(self.files[index], self.shape[1:], self.options, self.whites)
+
+# %% ../../nbs/engine/13a_pictures.ipynb #d1e5c002
+def picture_digest(
+    path: str | os.PathLike,
+    form: str,  # what else decides the pixels
+) -> str:
+    "BLAKE2 digest of a file's size and of its bytes: all up to 64 KB, else 16 KB at its beginning, middle and end."
+    digest, size = hashlib.blake2b(form.encode(), digest_size=8), os.path.getsize(path)
+    digest.update(str(size).encode())
+    with open(path, "rb") as file:
+        for start in (0,) if size <= 2**16 else (0, size // 2, size - 2**14):
+            file.seek(start)
+            digest.update(file.read(size if size <= 2**16 else 2**14))
+    return digest.hexdigest()
+
+
+def picture_digests(images: PictureFiles) -> tuple[str, ...]:
+    "A digest and the name of each picture, with its folder's."
+    form = f"{images.options} {images.whites}"
+    return tuple(f"{picture_digest(file, form)} {'/'.join(Path(file).parts[-2:])}" for file in images.files)
 
 # %% ../../nbs/engine/13a_pictures.ipynb #6d471673
 def describe_damaged(damaged: Sequence[tuple[Path | str, ArgumentError]]) -> str:

@@ -12,23 +12,14 @@ from collections.abc import Sequence
 from typing import Annotated, Any
 
 import keras
-import numpy as np
 import tensorflow as tf
 from pydantic import AliasChoices, BeforeValidator, Field
 
 from .checks import ArgumentError, check, must_be, number, one_of, whole_number
-from .settings import Count, Flag, Index, Settings, name_of
+from .settings import Count, Counts, Flag, Index, Settings, name_of
 from ..loss import KL_FORMS
 
 # %% ../../nbs/engine/16_recipes.ipynb #cd7f0f9b
-def _learning_rate(value: Any) -> float:
-    "A rule: above 0, and finite in float32."
-    rate = number(above=0, example="0.001")(value)
-    if rate > float(np.finfo(np.float32).max):
-        raise ValueError("a number within the range of float32, such as 0.001")
-    return rate
-
-
 def _betas(value: Any) -> tuple[float, float]:
     "A rule for a pair of decay rates."
     try:
@@ -43,7 +34,8 @@ class Recipe(Settings):
 
     epochs: Count | None = None  # None: 10, or more to reach `min_steps`
     batch_size: Count = 32  # images per step, over all workers
-    learning_rate: Annotated[float, BeforeValidator(_learning_rate)] | None = None  # peak; None: 0.01, less for over 2,000 steps
+    learning_rate: Annotated[float, BeforeValidator(number(above=0, example="0.001"))] | None = None
+    # the peak; None: 0.01, less for over 2,000 steps
     optimizer: name_of("muon", "adam") = "muon"
     betas: Annotated[tuple[float, float], BeforeValidator(_betas)] = Field(  # Adam's beta_1 and beta_2
         (0.8, 0.95), validation_alias=AliasChoices("betas", "averages"))  # release 0.1 wrote `averages`
@@ -53,6 +45,7 @@ class Recipe(Settings):
     beta: Annotated[float, BeforeValidator(number(at_least=0, example="1.0"))] = 1.0  # weight of the KL term
     augment: Annotated[float, BeforeValidator(number(at_least=0, example="0.5"))] | None = None  # None: 0.5 for over 2,000 steps
     min_steps: Index = 1200
+    extended_at: Counts | None = None  # epochs after which a run was resumed with other `epochs`; the schedule began anew there
 
     @property
     def warmup_epochs(self) -> int:
@@ -81,6 +74,8 @@ def make_recipe(
         raise ArgumentError(must_be("batch_size", f"at most {n_images}, the number of training images", recipe.batch_size))
     steps = math.ceil(n_images / recipe.batch_size)  # per epoch
     epochs = recipe.epochs or max(10, math.ceil(recipe.min_steps / steps))
+    if recipe.extended_at and max(recipe.extended_at) > epochs:
+        raise ArgumentError(must_be("extended_at", f"at most {epochs}, the number of epochs", recipe.extended_at))
     long = steps * epochs > 2000
     return recipe.replace(
         epochs=epochs,
@@ -196,7 +191,10 @@ def make_optimizer(
 ) -> keras.optimizers.Optimizer:
     "Muon or Adam (Kingma and Ba 2015), with a constant learning rate or with warm-up and cosine decay."
     rate, warmup = recipe.learning_rate, round(recipe.warmup * n_steps)
-    if recipe.decay:
+    if recipe.decay and recipe.extended_at:
+        start = recipe.extended_at[-1] * n_steps // recipe.epochs
+        rate = keras.optimizers.schedules.CosineDecay(rate, max(1, n_steps - start), warmup_target=rate, warmup_steps=start)
+    elif recipe.decay:
         rate = keras.optimizers.schedules.CosineDecay(
             0.0 if warmup else recipe.learning_rate, max(1, n_steps - warmup),
             warmup_target=recipe.learning_rate if warmup else None, warmup_steps=warmup)

@@ -157,7 +157,7 @@ def take_steps(
     started, state = time.monotonic(), run.state
     stop = min(state.step + run.steps_per_call.steps, end)
     position = tf.constant(state.step, tf.int64), tf.constant(stop, tf.int64), tf.constant(state.totals, tf.float64)
-    with translate_worker_errors(), translate_picture_errors():
+    with translate_worker_errors(run.resume_hint if state.rows else ""), translate_picture_errors():
         step, totals, status = run.run_steps(order, *position, tf.constant(float(run.stop.signal is not None)))
     taken, state.step, state.totals = int(step) - state.step, int(step), totals.numpy().tolist()
     seconds = time.monotonic() - started
@@ -213,10 +213,10 @@ def end_epoch(
     state, started = run.state, time.monotonic()
     row = {"epoch": epoch + 1, "step": state.step, **mean_terms(state.totals), **evaluate_sets(run)}
     row["learning_rate"] = float(tf.convert_to_tensor(run.model.optimizer.learning_rate))  # a variable, or a schedule's value
-    seconds_before = state.rows[-1]["seconds"] if state.rows else 0.0
+    seconds_before = state.rows[-1]["total_seconds"] if state.rows else 0.0
     row["images_per_second"] = state.totals[3] / max(state.seconds - seconds_before, 1e-6)
     state.seconds += time.monotonic() - started
-    row["seconds"] = state.seconds
+    row |= {"seconds": state.seconds - seconds_before, "total_seconds": state.seconds}
     state.rows.append(row)
     state.totals = [0.0] * 4
     run.model.history = history_frame(state.rows)

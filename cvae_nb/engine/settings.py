@@ -8,6 +8,7 @@ __all__ = ['Count', 'Index', 'Counts', 'Positive', 'NotNegative', 'Flag', 'name_
 # %% ../../nbs/engine/10a_settings.ipynb #34e40d29
 import json
 import os
+import re
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -19,6 +20,7 @@ from cvae_nb.engine.checks import (
     must_be,
     number,
     one_of,
+    read_object,
     true_or_false,
     whole_number,
     whole_numbers,
@@ -47,14 +49,17 @@ def describe_faults(
     sentences = []
     for fault in error.errors():
         name = ".".join(map(str, fault["loc"]))
-        if fault["type"] == "value_error":
+        if fault["type"] == "value_error" and isinstance(fault["ctx"]["error"], ArgumentError):  # of settings within settings
+            sentences.append(f"{name}: {fault['ctx']['error']}")
+        elif fault["type"] == "value_error":
             sentences.append(must_be(name, str(fault["ctx"]["error"]), fault["input"]))
         elif fault["type"] == "missing":
             sentences.append(f"{name} is missing")
         elif fault["type"] == "extra_forbidden":
             sentences.append(must_be(f"the setting {name!r}", f"one of {', '.join(fields)}", fault["input"]))
         else:
-            sentences.append(f"{name}: {fault['msg'][:1].lower()}{fault['msg'][1:]}, got {fault['input']!r}")
+            rule = fault["msg"][:1].lower() + fault["msg"][1:]
+            sentences.append(must_be(name, re.sub("^input should be ", "", rule), fault["input"]))
     return "; ".join(sentences)
 
 
@@ -63,7 +68,7 @@ class Settings(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", validate_by_name=True, validate_by_alias=True)
 
-    def __init__(self, **values: Any):
+    def __init__(self, /, **values: Any):
         try:
             super().__init__(**values)
         except ValidationError as error:
@@ -75,13 +80,16 @@ class Settings(BaseModel):
 
     def write(self, path: str | os.PathLike) -> Path:
         "Write the settings as JSON, whole or not at all. Raises `OSError`."
-        return write_text(path, self.model_dump_json(indent=1) + "\n")
+        text = json.dumps(self.model_dump(), indent=1, ensure_ascii=False)
+        return write_text(path, re.sub("[\ud800-\udfff]", lambda match: f"\\u{ord(match[0]):04x}", text) + "\n")
 
     @classmethod
     def read(cls, path: str | os.PathLike) -> Self:
         "Settings from a JSON file. Raises `ArgumentError` naming the file if it is damaged, `OSError` if it cannot be read."
-        text = Path(path).read_text(encoding="utf-8", errors="replace")
+        values = read_object(path)
         try:
-            return cls(**dict(json.loads(text)))
-        except (ValueError, TypeError) as error:
+            return cls(**values)
+        except ArgumentError as error:
             raise ArgumentError(f"file {str(path)!r} is damaged: {str(error)[:500]}") from None
+        except RecursionError:
+            raise ArgumentError(f"file {str(path)!r} is damaged: it is nested too deeply") from None

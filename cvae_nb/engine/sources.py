@@ -21,19 +21,19 @@ import tensorflow as tf
 from PIL import Image
 from sklearn.datasets import load_digits
 
-from cvae_nb.engine.arrays import (
-    as_items,
-    as_labels,
-    as_stored,
-    is_array,
-    items_of,
-    names_of_classes,
-    number_labels,
-    read_items,
-    resize_images,
-    scale_zeros_and_ones,
+from .arrays import as_items, as_labels, as_stored, is_array, items_of, names_of_classes
+from .arrays import number_labels, read_items, resize_images, scale_zeros_and_ones
+from cvae_nb.engine.checks import (
+    ArgumentError,
+    check,
+    expand_user,
+    markdown_text,
+    must_be,
+    one_of,
+    printable,
+    whole_number,
+    whole_numbers,
 )
-from .checks import ArgumentError, check, must_be, one_of, whole_number, whole_numbers
 from .files import READERS, FilePart, find_idx, read_file, read_idx
 from .layouts import Layout, find_parts, read_layout
 from .pictures import PictureFiles, PictureOptions, read_pictures
@@ -91,15 +91,16 @@ class ImageData(NamedTuple):
         "What the data set holds, in a few lines."
         counts = [f"{len(part.images)} {name}" for name, part in self.parts().items()]
         listed = " and ".join(filter(None, (", ".join(counts[:-1]), counts[-1])))
-        return "\n".join([f"{self.name}: {listed} images, {describe_images(self.train.images)}", *self.lines()])
+        first = f"{self.name}: {listed} images, {describe_images(self.train.images)}"
+        return "\n".join(map(printable, [first, *self.lines()]))
 
     def __repr__(self) -> str:
         return self.describe()
 
     def _repr_markdown_(self) -> str:
         rows = [f"| {name} | {len(part.images)} | {describe_images(part.images)} |" for name, part in self.parts().items()]
-        table = [f"**{self.name}**", "", "| part | images | stored as |", "|---|---|---|", *rows]
-        return "\n".join(table + [f"\n{line}" for line in self.lines()])
+        table = [f"**{markdown_text(self.name)}**", "", "| part | images | stored as |", "|---|---|---|", *rows]
+        return "\n".join(table + [f"\n{markdown_text(line)}" for line in self.lines()])
 
 # %% ../../nbs/engine/13_sources.ipynb #1c94c921
 def enlarge_digit(
@@ -298,8 +299,8 @@ def read_collection(
 
     sizes = [items_of(source)[1] for source in parts.values()]
     found, labels = None, None
-    if all(isinstance(source, Sequence) and all(map(is_path, source)) for source in parts.values()):
-        images, notes = read_pictures([Path(path).expanduser() for path in items()], options.pictures, options.on_disk)
+    if all(isinstance(source, Sequence) and len(source) and all(map(is_path, source)) for source in parts.values()):
+        images, notes = read_pictures([expand_user(path) for path in items()], options.pictures, options.on_disk)
     else:
         images, texts, notes = read_items(items(), None if None in sizes else sum(sizes), options.pictures)
         numbered, found = number_labels({"all": texts})
@@ -329,7 +330,7 @@ def read_path(
 ) -> ImageData:  # whose test part is None where the source has no split
     "A folder or a file. Raises `FileNotFoundError` for a path that does not exist, `ArgumentError` for another word."
     text = os.fspath(source)
-    path = Path(text).expanduser()
+    path = expand_user(text)
     if not text:
         raise ArgumentError(must_be("source", "a name, a path, arrays or a data set", text))
     if path.is_dir():
@@ -369,7 +370,8 @@ def read_source(
         return read_mapping(source, options)
     if is_array(source):
         return read_arrays(source, options)
-    if isinstance(source, tf.data.Dataset) or (hasattr(source, "__len__") and hasattr(source, "__getitem__")):
+    has_items = hasattr(source, "__len__") and hasattr(source, "__getitem__") and not isinstance(source, bytes)
+    if isinstance(source, tf.data.Dataset) or has_items:
         return read_collection({"train": source}, options)
     rule = f"a name ({', '.join(CLASS_NAMES)}), a path, arrays or a data set with len and items"
     raise ArgumentError(must_be("source", rule, source))

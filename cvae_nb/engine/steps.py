@@ -47,7 +47,7 @@ def make_batch_functions(
     model: CVAE,
     images: np.ndarray | PictureFiles,  # stored images [N, H, W, C]
     recipe: Recipe,
-    binarize: str,  # static, grey or dynamic
+    binarize: str,  # static, dynamic or none
     seed: int,  # of dynamic pixels, augmentation and draws of z
     replicas: int,  # devices that share the batch
 ) -> tuple[Callable, Callable]:

@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['LOST_WORKER_ERRORS', 'WATCHDOG', 'worker_index_and_count', 'model_strategy', 'is_chief', 'translate_worker_errors',
-           'make_all_reduce', 'Task', 'ClusterConfig', 'worker_addresses', 'await_workers', 'kill_if_stuck',
+           'make_all_reduce', 'Task', 'ClusterConfig', 'worker_addresses', 'listen', 'await_workers', 'kill_if_stuck',
            'choose_strategy']
 
 # %% ../../nbs/engine/17_workers.ipynb #1d5fd7e8
@@ -51,12 +51,14 @@ LOST_WORKER_ERRORS = (tf.errors.UnavailableError, tf.errors.DeadlineExceededErro
 
 
 @contextmanager
-def translate_worker_errors() -> Iterator[None]:
+def translate_worker_errors(
+    hint: str = "",  # how to resume the run, where something was saved
+) -> Iterator[None]:
     "Within a `with`, TensorFlow's errors about workers that do not answer become a `ConnectionError`."
     try:
         yield
     except LOST_WORKER_ERRORS as error:
-        message = f"another worker is gone or does not answer ({error_summary(error)}); start all of them again with resume"
+        message = f"another worker is gone or does not answer ({error_summary(error)}); start all of them again{hint}"
         raise ConnectionError(message) from error
 
 # %% ../../nbs/engine/17_workers.ipynb #e86c0b7b
@@ -126,15 +128,28 @@ def worker_addresses() -> tuple[list[str], int]:  # and the position of this pro
     return config.addresses, config.index
 
 # %% ../../nbs/engine/17_workers.ipynb #b557f075
+def listen(address: str) -> socket.socket:  # host:port of this worker
+    "A socket that answers at this worker's port. Raises `ConnectionError` if another program has it."
+    port = int(address.rpartition(":")[2])
+    try:
+        return socket.create_server(("", port))
+    except OSError as error:
+        rule = f"port {port} of this worker ({address}) must be free, got one that cannot be used ({error.strerror})"
+        raise ConnectionError(f"{rule}; end the program that has it, or choose another port in TF_CONFIG") from error
+
+
 def await_workers(
     addresses: Sequence[str],  # host:port of every worker
     index: int,  # of this one
     timeout_seconds: float,
 ) -> None:
-    "Wait until every worker's address answers, and answer at this one's. Raises `ConnectionError` when the time is over."
+    """Wait until every worker's address answers, and answer at this one's.
+
+    Raises `ConnectionError` when the time is over, or if another program has this worker's port.
+    """
     waiting = [address for k, address in enumerate(addresses) if k != index]
     deadline = time.monotonic() + timeout_seconds
-    with socket.create_server(("", int(addresses[index].rpartition(":")[2]))):
+    with listen(addresses[index]):
         while waiting:
             host, _, port = waiting[0].rpartition(":")
             try:
@@ -143,7 +158,7 @@ def await_workers(
             except OSError as error:
                 if time.monotonic() > deadline:
                     raise ConnectionError(f"worker {waiting[0]} did not answer within {timeout_seconds:g} seconds; "
-                                          "start all of them again with resume") from error
+                                          "start all of them again") from error
                 time.sleep(0.1)
 
 # %% ../../nbs/engine/17_workers.ipynb #74738e3e
@@ -180,16 +195,20 @@ def choose_strategy(
 ) -> tf.distribute.Strategy:
     """The `tf.distribute` strategy that suits the environment. With several workers, call it before TensorFlow is used.
 
-    Raises `ArgumentError` for a `TF_CONFIG` that cannot be read, `ConnectionError` if a worker does not answer. If one
-    answers and does not join, this process is killed.
+    Raises `ArgumentError` for a `TF_CONFIG` that cannot be read, `ConnectionError` if a worker does not answer or a port is
+    in use. If one answers and does not join, this process is killed.
     """
     addresses, index = worker_addresses()
     if len(addresses) > 1:
         await_workers(addresses, index, timeout_seconds)
         options = tf.distribute.experimental.CommunicationOptions(timeout_seconds=timeout_seconds)
-        message = f"error: a worker answered, but did not join within {timeout_seconds:g} seconds; start all again with resume"
+        message = f"error: a worker answered, but did not join within {timeout_seconds:g} seconds; start all of them again"
         with kill_if_stuck(timeout_seconds, message, stderr):
-            return tf.distribute.MultiWorkerMirroredStrategy(communication_options=options)
+            try:
+                return tf.distribute.MultiWorkerMirroredStrategy(communication_options=options)
+            except (tf.errors.OpError, RuntimeError) as error:  # its server found the port taken after all
+                message = f"worker {addresses[index]} could not start ({error_summary(error)}); is its port in use?"
+                raise ConnectionError(message) from error
     if len(tf.config.list_physical_devices("GPU")) > 1:
         return tf.distribute.MirroredStrategy()
     return tf.distribute.get_strategy()
