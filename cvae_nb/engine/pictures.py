@@ -6,8 +6,8 @@
 __all__ = ['NEEDS_HELP', 'ORIENTATION', 'SMALLER', 'picture_suffixes', 'find_background', 'is_transparent', 'flatten_picture',
            'PictureOptions', 'edge_colour', 'apply_options', 'Picture', 'convert_picture', 'read_picture',
            'WhiteLevels', 'white_level', 'white_levels', 'to_bytes', 'Stack', 'describe_levels', 'sizes_differ',
-           'check_values', 'stack_pictures', 'PictureFiles', 'picture_digest', 'picture_digests', 'describe_damaged',
-           'describe_seen', 'read_pictures']
+           'check_values', 'describe_seen', 'stack_pictures', 'PictureFiles', 'picture_digest', 'picture_digests',
+           'describe_damaged', 'read_pictures']
 
 # %% ../../nbs/engine/13a_pictures.ipynb #b749733f
 import hashlib
@@ -197,6 +197,7 @@ class Stack(NamedTuple):
     images: np.ndarray  # uint8 [N, H, W, C]; of `store=False`, [1, H, W, C] that holds nothing of use
     whites: WhiteLevels
     notes: list[str]  # what was understood, in lines for the user
+    seen: Counter  # of pictures: with a white background, a black one, or several frames
 
 
 def describe_levels(whites: WhiteLevels, highest: dict[bool, float]) -> list[str]:
@@ -224,6 +225,13 @@ def check_values(name: str, picture: Picture) -> None:
         raise ArgumentError(f"source: the picture {name!r} must hold whole numbers of at least 0, or floats 0..1, got {got}")
 
 
+def describe_seen(seen: Counter) -> list[str]:
+    "Lines about transparent pictures, and about files with several frames."
+    colours = [colour for colour in ("white", "black") if seen[colour]]
+    lines = [f"transparent pictures, which have a {colour} background: {seen[colour]}" for colour in colours]
+    return lines + [f"files with several frames, of which the first is taken: {seen['frames']}"] * bool(seen["frames"])
+
+
 def stack_pictures(
     pictures: Iterable[tuple[str, Picture]],  # with their names
     n: int,  # how many
@@ -233,6 +241,7 @@ def stack_pictures(
     "Pictures of one size as one array. Raises `ArgumentError` for different sizes, or for more than memory holds."
     images, first, deep, grey = None, None, {}, 0
     highest: dict[bool, float] = {}
+    seen: Counter = Counter()
     for k, (name, picture) in enumerate(pictures):
         pixels = picture.pixels
         if images is None:
@@ -246,6 +255,7 @@ def stack_pictures(
             check_bytes("source", f"{n} pictures {shape_text(pixels.shape)}", 3 * images.nbytes, SMALLER)
             images = np.repeat(images, 3, axis=-1)
         check_values(name, picture)
+        seen.update([picture.background] * bool(picture.background) + ["frames"] * (picture.frames > 1))
         grey += pixels.shape[-1] == 1
         is_deep = pixels.dtype != np.uint8
         highest[is_deep] = max(highest.get(is_deep, 0), picture.high)
@@ -258,10 +268,10 @@ def stack_pictures(
         images = to_bytes(images, whites)
     for k, pixels in deep.items():
         images[k] = to_bytes(pixels, whites)
-    notes = describe_levels(whites, highest)
+    notes = describe_levels(whites, highest) + describe_seen(seen)
     if images.shape[-1] == 3 and grey and not channels:
         notes.append(f"{grey} of {n} pictures are grey, and become colour")
-    return Stack(images, whites, notes)
+    return Stack(images, whites, notes, seen)
 
 # %% ../../nbs/engine/13a_pictures.ipynb #74e9ef14
 class PictureFiles:
@@ -336,13 +346,6 @@ def describe_damaged(damaged: Sequence[tuple[Path | str, ArgumentError]]) -> str
     return f"{first} must be whole picture files, got ones that cannot be read; remove or replace them"
 
 
-def describe_seen(seen: Counter) -> list[str]:
-    "Lines about transparent pictures, and about files with several frames."
-    colours = [colour for colour in ("white", "black") if seen[colour]]
-    lines = [f"transparent pictures, which have a {colour} background: {seen[colour]}" for colour in colours]
-    return lines + [f"files with several frames, of which the first is taken: {seen['frames']}"] * bool(seen["frames"])
-
-
 def read_pictures(
     files: Sequence[str | Path],
     options: PictureOptions = PictureOptions(),  # noqa: B008
@@ -352,7 +355,7 @@ def read_pictures(
     if options.size:
         n_bytes = 6 * math.prod(options.size) * (1 if on_disk else len(files))
         check_bytes("size", f"{len(files)} pictures {shape_text(options.size)}", n_bytes, "take a smaller size")
-    seen, damaged = Counter(), []
+    damaged = []
 
     def pictures() -> Iterator[tuple[str, Picture]]:
         for path in files:
@@ -363,16 +366,14 @@ def read_pictures(
             except ArgumentError as error:
                 damaged.append((path, error))
                 continue
-            seen.update([picture.background] * bool(picture.background) + ["frames"] * (picture.frames > 1))
             yield str(path), picture
         if damaged:
             raise ArgumentError(describe_damaged(damaged))
 
     stack = stack_pictures(pictures(), len(files), options.channels, store=not on_disk)
-    if seen["white"] and seen["black"]:  # one background for all
-        background = max("white", "black", key=seen.get)
+    if stack.seen["white"] and stack.seen["black"]:  # one background for all
+        background = max("white", "black", key=stack.seen.get)
         return read_pictures(files, options._replace(background=background), on_disk)
-    notes = stack.notes + describe_seen(seen)
     if on_disk:
-        return PictureFiles(files, stack.images.shape[1:], options, stack.whites), notes
-    return stack.images, notes
+        return PictureFiles(files, stack.images.shape[1:], options, stack.whites), stack.notes
+    return stack.images, stack.notes
