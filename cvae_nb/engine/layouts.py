@@ -139,7 +139,7 @@ def class_folders(
     folder: Path,  # that holds them
 ) -> list[str] | None:
     "The class folder of each file, or None where they lie in the folder itself. Raises `ArgumentError` for a mixture."
-    parts = [path.relative_to(folder).parts for path in files]
+    parts = [path.parts[len(folder.parts):] for path in files]
     inside = [len(part) > 1 for part in parts]
     if any(inside) and not all(inside):
         odd = str(files[inside.index(False)])
@@ -176,7 +176,7 @@ def read_layout(folder: Path) -> Layout:
     folders = {part: top / name for part, name in names.items()} if split else {"train": top}
     files: dict[str, list[Path]] = {part: [] for part in sorted(folders, key=["train", "validation", "test"].index)}
     for path in walk(folder, left_out):
-        part = next((part for part, place in folders.items() if path.is_relative_to(place)), None)
+        part = next((part for part, place in folders.items() if path.parts[: len(place.parts)] == place.parts), None)
         if part:
             files[part].append(path)
         else:

@@ -4,10 +4,10 @@
 
 # %% auto #0
 __all__ = ['NEEDS_HELP', 'ORIENTATION', 'SMALLER', 'picture_suffixes', 'find_background', 'is_transparent', 'flatten_picture',
-           'PictureOptions', 'edge_colour', 'apply_options', 'Picture', 'convert_picture', 'read_picture',
-           'WhiteLevels', 'white_level', 'white_levels', 'to_bytes', 'Stack', 'describe_levels', 'sizes_differ',
-           'check_values', 'describe_seen', 'stack_pictures', 'PictureFiles', 'picture_digest', 'picture_digests',
-           'describe_damaged', 'read_pictures']
+           'PictureOptions', 'edge_colour', 'apply_options', 'Picture', 'convert_picture', 'open_picture',
+           'read_picture', 'WhiteLevels', 'white_level', 'white_levels', 'to_bytes', 'Stack', 'describe_levels',
+           'sizes_differ', 'check_values', 'describe_seen', 'stack_pictures', 'PictureFiles', 'picture_digest',
+           'picture_digests', 'describe_damaged', 'read_pictures']
 
 # %% ../../nbs/engine/13a_pictures.ipynb #b749733f
 import hashlib
@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, UnidentifiedImageError
 
 from .checks import ArgumentError, must_be
 from .memory import check_bytes, shape_text
@@ -125,13 +125,22 @@ def convert_picture(
     if is_transparent(picture):
         background = options.background or find_background(picture.convert("RGBA"))
     flat = flatten_picture(picture, background)
-    extrema = np.ravel(flat.getextrema())
+    extrema = flat.getextrema()
+    low, high = (min(extrema)[0], max(band[1] for band in extrema)) if flat.mode == "RGB" else extrema
     pixels = np.asarray(apply_options(flat, options))
     if flat.mode == "F" and options.size:
-        pixels = pixels.clip(*flat.getextrema())  # without what a bicubic filter adds
+        pixels = pixels.clip(low, high)  # without what a bicubic filter adds
     whole = flat.mode != "F" or bool((np.asarray(flat) % 1 == 0).all())
     pixels = pixels[..., None] if pixels.ndim == 2 else pixels
-    return Picture(pixels, float(extrema.min()), float(extrema.max()), whole, getattr(picture, "n_frames", 1), background)
+    return Picture(pixels, low, high, whole, getattr(picture, "n_frames", 1), background)
+
+
+def open_picture(path: str | Path) -> Image.Image:
+    "A picture file, not read yet. The two most frequent formats are tried before Pillow tries all."
+    try:
+        return Image.open(path, formats=("JPEG", "PNG"))
+    except UnidentifiedImageError:
+        return Image.open(path)
 
 
 def read_picture(
@@ -140,7 +149,7 @@ def read_picture(
 ) -> Picture:
     "The first frame of a file. Raises `ArgumentError` naming the file if it cannot be read."
     try:
-        with Image.open(path) as picture:
+        with open_picture(path) as picture:
             return convert_picture(picture, options)
     except (OSError, SyntaxError, ValueError, EOFError, Image.DecompressionBombError) as error:
         reason = "one that cannot be read"
@@ -255,7 +264,9 @@ def stack_pictures(
             check_bytes("source", f"{n} pictures {shape_text(pixels.shape)}", 3 * images.nbytes, SMALLER)
             images = np.repeat(images, 3, axis=-1)
         check_values(name, picture)
-        seen.update([picture.background] * bool(picture.background) + ["frames"] * (picture.frames > 1))
+        if picture.background:
+            seen[picture.background] += 1
+        seen["frames"] += picture.frames > 1
         grey += pixels.shape[-1] == 1
         is_deep = pixels.dtype != np.uint8
         highest[is_deep] = max(highest.get(is_deep, 0), picture.high)
@@ -351,7 +362,7 @@ def read_pictures(
     options: PictureOptions = PictureOptions(),  # noqa: B008
     on_disk: bool = False,  # keep paths, not pixels
 ) -> "tuple[np.ndarray | PictureFiles, list[str]]":  # uint8 [N, H, W, C], and what was understood, a line each
-    "Pictures of one size, in memory or left on disk. Raises `ArgumentError` naming what cannot be used, or `FileNotFoundError`."
+    "Pictures of one size, in memory or left on disk. Raises `ArgumentError` naming what cannot be used."
     if options.size:
         n_bytes = 6 * math.prod(options.size) * (1 if on_disk else len(files))
         check_bytes("size", f"{len(files)} pictures {shape_text(options.size)}", n_bytes, "take a smaller size")
@@ -359,8 +370,6 @@ def read_pictures(
 
     def pictures() -> Iterator[tuple[str, Picture]]:
         for path in files:
-            if not os.path.isfile(path):  # a pipe would be waited for
-                raise FileNotFoundError(f"source must hold paths of picture files, got {str(path)!r}, which is no regular file")
             try:
                 picture = read_picture(path, options)
             except ArgumentError as error:

@@ -300,7 +300,11 @@ def read_collection(
     sizes = [items_of(source)[1] for source in parts.values()]
     found, labels = None, None
     if all(isinstance(source, Sequence) and len(source) and all(map(is_path, source)) for source in parts.values()):
-        images, notes = read_pictures([expand_user(path) for path in items()], options.pictures, options.on_disk)
+        files = [expand_user(path) for path in items()]
+        for path in files:
+            if not path.is_file():  # a pipe would be waited for
+                raise FileNotFoundError(f"source must hold paths of picture files, got {str(path)!r}, which is no regular file")
+        images, notes = read_pictures(files, options.pictures, options.on_disk)
     else:
         images, texts, notes = read_items(items(), None if None in sizes else sum(sizes), options.pictures)
         numbered, found = number_labels({"all": texts})
