@@ -34,7 +34,7 @@ from cvae_nb.engine.sources import (
     make_options,
     read_source,
     stored_images,
-    test_by_validation,
+    validation_as_test,
 )
 
 _all_ = ["AFFINE", "BINARIZE", "CLASS_NAMES", "STREAMS", "ImageData", "PictureFiles", "Split", "batch_reader", "count_cores",
@@ -65,7 +65,7 @@ def load_images(
     validation_fraction = check(validation_fraction, "validation_fraction", number(at_least=0, below=1))
     if isinstance(source, ImageData) and (options != ReadOptions() or validation_fraction):
         raise ArgumentError("source must be read anew to be changed, got an ImageData with other arguments")
-    data = source if isinstance(source, ImageData) else test_by_validation(read_source(source, options))
+    data = source if isinstance(source, ImageData) else validation_as_test(read_source(source, options))
     if on_disk and not isinstance(data.train.images, PictureFiles):
         raise ArgumentError(must_be("on_disk", "False, except for folders of pictures", True))
     if data.test is None:

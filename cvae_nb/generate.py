@@ -33,10 +33,11 @@ from cvae_nb.engine.checks import (
     must_be,
     number,
     printable,
+    shape_text,
     whole_number,
 )
 from .engine.decoding import decode, figure_size, part_size, shrink
-from .engine.memory import check_fits, decoding_bytes, images_at_a_time, shape_text
+from .engine.memory import check_fits, decoding_bytes, images_at_a_time
 from .engine.pipeline import prepare_batch
 from .engine.rng import standard_normal, stream_seed
 from .engine.sources import stored_images
@@ -162,7 +163,7 @@ def read_frames(
         raise ArgumentError(must_be("frames", "the paths of one or more pictures", []))
     for picture, frame in zip(pictures, frames, strict=True):
         if picture.shape != pictures[0].shape:
-            sizes = " and ".join("x".join(map(str, shape)) for shape in (pictures[0].shape, picture.shape))
+            sizes = " and ".join(map(shape_text, (pictures[0].shape, picture.shape)))
             raise ArgumentError(f"frames must be pictures of one size, got {sizes} (the second is {str(frame)!r})")
     return pictures
 

@@ -19,9 +19,19 @@ from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
 from .data import montage
-from .engine.checks import ArgumentError, check, check_images, check_model, must_be, number, printable, whole_number
+from cvae_nb.engine.checks import (
+    ArgumentError,
+    check,
+    check_images,
+    check_model,
+    must_be,
+    number,
+    printable,
+    shape_text,
+    whole_number,
+)
 from .engine.decoding import shrink
-from .engine.memory import check_fits, decoding_bytes, images_at_a_time, picture_bytes, shape_text
+from .engine.memory import check_fits, decoding_bytes, images_at_a_time, picture_bytes
 from .engine.pipeline import prepare_batch
 from .engine.rng import stream_seed
 from .engine.sources import as_labels, stored_images

@@ -17,7 +17,7 @@ import keras
 import tensorflow as tf
 import tensorflow_probability as tfp
 
-from .engine.checks import ArgumentError, check, must_be, whole_number, whole_numbers
+from .engine.checks import ArgumentError, check, must_be, shape_text, whole_number, whole_numbers
 from .engine.keras_api import as_pixels, export_endpoints
 from .engine.layers import NarrowConv2DTranspose
 from .engine.recipes import Muon  # noqa: F401 - registers Muon, so that a compiled model can be loaded
@@ -49,7 +49,7 @@ def check_architecture(
         raise ArgumentError(must_be("image_shape", "at least 3x3 pixels, the size of a convolution's kernel", image_shape))
     if min(conv_sizes(image_shape, len(filters))[-1]) < 1:
         most = max(n for n in range(len(filters)) if min(conv_sizes(image_shape, n)[-1]) >= 1)
-        size = "x".join(map(str, image_shape[:2]))
+        size = shape_text(image_shape[:2])
         rule = f"at most {most} whole numbers for images of {size} pixels, whose size each convolution halves"
         raise ArgumentError(must_be("filters", rule, filters))
     return latent_dim, image_shape, filters

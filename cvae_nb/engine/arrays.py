@@ -17,9 +17,9 @@ import numpy as np
 import tensorflow as tf
 from PIL import Image
 
-from .checks import ArgumentError, must_be
+from .checks import ArgumentError, must_be, shape_text
 from .layouts import LABEL_NAMES
-from .memory import check_bytes, shape_text
+from .memory import check_bytes
 from .pictures import PictureOptions, apply_options, convert_picture, stack_pictures
 
 # %% ../../nbs/engine/13c_arrays.ipynb #f767f292

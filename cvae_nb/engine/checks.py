@@ -5,8 +5,8 @@
 # %% auto #0
 __all__ = ['Rule', 'MOST', 'FLOAT32', 'UNPRINTABLE', 'PROGRAM', 'OLD_FIELDS', 'whole_number', 'number', 'one_of', 'true_or_false',
            'whole_numbers', 'printable', 'markdown_text', 'ArgumentError', 'must_be', 'check', 'shows_error',
-           'check_model', 'check_images', 'error_summary', 'atomic_path', 'write_text', 'make_folder', 'read_object',
-           'expand_user', 'folder_path', 'holds_config', 'is_run_folder', 'run_slow']
+           'shape_text', 'check_model', 'check_images', 'error_summary', 'atomic_path', 'write_text', 'make_folder',
+           'read_object', 'expand_user', 'folder_path', 'holds_config', 'is_run_folder', 'run_slow']
 
 # %% ../../nbs/engine/10_checks.ipynb #df48e50d
 import json
@@ -15,7 +15,7 @@ import operator
 import os
 import re
 import reprlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from numbers import Real
 from pathlib import Path
@@ -174,6 +174,11 @@ def shows_error(
     raise AssertionError(f"expected an error with {contains!r}, and none was raised")
 
 # %% ../../nbs/engine/10_checks.ipynb #0dde89ca
+def shape_text(shape: Sequence[int]) -> str:
+    "A shape for a message, such as `28x28x1`."
+    return "x".join(map(str, shape))
+
+
 def check_model(model: Any) -> None:
     "Raise `ArgumentError` unless the model has a latent size and an image shape, as a CVAE does."
     if not (hasattr(model, "latent_dim") and hasattr(model, "image_shape")):
@@ -188,7 +193,7 @@ def check_images(
     "Raise `ArgumentError` unless the images have the model's size and channels."
     check_model(model)
     if tuple(images.shape[1:]) != tuple(model.image_shape):
-        got, expected = ("x".join(map(str, shape)) for shape in (images.shape[1:], model.image_shape))
+        got, expected = shape_text(images.shape[1:]), shape_text(model.image_shape)
         raise ArgumentError(f"{name} must be {expected} (height x width x channels), the model's image_shape, got {got}")
 
 # %% ../../nbs/engine/10_checks.ipynb #66615036

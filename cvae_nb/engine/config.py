@@ -20,7 +20,17 @@ from typing_extensions import Self
 from .. import __version__
 from ..data import load_images
 from .checkpoints import read_state
-from .checks import PROGRAM, ArgumentError, expand_user, must_be, number, printable, read_object, whole_numbers
+from cvae_nb.engine.checks import (
+    PROGRAM,
+    ArgumentError,
+    expand_user,
+    must_be,
+    number,
+    printable,
+    read_object,
+    shape_text,
+    whole_numbers,
+)
 from .folders import NAMED_SETS, OWNED, check_run
 from .pipeline import binarize_mode, check_not_blank
 from .recipes import RECIPES, Recipe, make_recipe
@@ -132,7 +142,7 @@ def count_images(data: ImageData) -> dict[str, Any]:
 def counts_sentence(train_images: int, validation_images: int, test_images: int, image_shape: Sequence[int]) -> str:
     "What `count_images` found, in words."
     validation = f", {validation_images} validation" if validation_images else ""
-    return f"{train_images} training{validation} and {test_images} test images {'x'.join(map(str, image_shape))}"
+    return f"{train_images} training{validation} and {test_images} test images {shape_text(image_shape)}"
 
 # %% ../../nbs/engine/22b_config.ipynb #ccf20454
 def make_config(

@@ -23,8 +23,8 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
-from .checks import ArgumentError, must_be
-from .memory import check_bytes, shape_text
+from .checks import ArgumentError, must_be, shape_text
+from .memory import check_bytes
 from .layouts import LABEL_NAMES, find_part
 
 # %% ../../nbs/engine/13d_files.ipynb #45979d3a

@@ -13,10 +13,10 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from .checks import atomic_path
+from .checks import atomic_path, shape_text
 from .config import RunConfig
 from .folders import IMAGE_NAME
-from .memory import check_fits, decoding_bytes, images_at_a_time, picture_bytes, shape_text
+from .memory import check_fits, decoding_bytes, images_at_a_time, picture_bytes
 
 # %% ../../nbs/engine/23a_generated.ipynb #bbf02f7d
 PICTURE_IMAGES = 10_000  # in one picture: more could not be told apart

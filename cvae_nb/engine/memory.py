@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['WEIGHT_BYTES', 'GRAPH_BYTES', 'SMALLER', 'PART_BYTES', 'UNCHECKED_BYTES', 'PICTURE_BYTES', 'PICTURE_SIDE',
-           'gigabytes', 'round_down', 'shape_text', 'release_memory', 'free_memory', 'check_bytes', 'activation_bytes',
+           'gigabytes', 'round_down', 'release_memory', 'free_memory', 'check_bytes', 'activation_bytes',
            'training_bytes', 'check_training_memory', 'image_activations', 'images_at_a_time', 'decoding_bytes',
            'check_fits', 'picture_bytes']
 
@@ -15,7 +15,7 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-from .checks import ArgumentError, must_be
+from .checks import ArgumentError, must_be, shape_text
 from .devices import available_memory, has_gpu
 
 # %% ../../nbs/engine/12a_memory.ipynb #09feb1ce
@@ -32,11 +32,6 @@ def round_down(n: float) -> int:
     "The first two digits of a number, and zeros: 21,687 gives 21,000."
     unit = 10 ** max(0, math.floor(math.log10(max(1, n))) - 1)
     return int(n // unit * unit)
-
-
-def shape_text(shape: Sequence[int]) -> str:
-    "A shape for a message, such as `28x28x1`."
-    return "x".join(map(str, shape))
 
 # %% ../../nbs/engine/12a_memory.ipynb #c97f7e77
 def release_memory() -> None:

@@ -21,8 +21,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-from .checks import ArgumentError, must_be
-from .memory import check_bytes, shape_text
+from .checks import ArgumentError, must_be, shape_text
+from .memory import check_bytes
 
 # %% ../../nbs/engine/13a_pictures.ipynb #0ae215a6
 NEEDS_HELP = {"BUFR", "EPS", "GRIB", "HDF5", "MPEG", "WMF"}  # formats that Pillow only recognizes

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['CLASS_NAMES', 'Split', 'describe_images', 'count_classes', 'ImageData', 'enlarge_digit', 'read_digits', 'ReadOptions',
            'as_data', 'as_part', 'read_arrays', 'download', 'read_named', 'take_split', 'divide', 'label_parts',
-           'read_folder', 'hold_out', 'hold_out_fraction', 'test_by_validation', 'check_alike', 'make_options',
+           'read_folder', 'hold_out', 'hold_out_fraction', 'validation_as_test', 'check_alike', 'make_options',
            'is_path', 'read_collection', 'read_mapping', 'read_path', 'read_source', 'stored_images']
 
 # %% ../../nbs/engine/13_sources.ipynb #93d1d9fa
@@ -31,6 +31,7 @@ from cvae_nb.engine.checks import (
     must_be,
     one_of,
     printable,
+    shape_text,
     whole_number,
     whole_numbers,
 )
@@ -48,7 +49,7 @@ class Split(NamedTuple):
     def __repr__(self) -> str:
         n, *size = self.images.shape
         kind = "without labels" if self.labels is None else "with labels"
-        return f"Split({n} images {'x'.join(map(str, size))} {self.images.dtype}, {kind})"
+        return f"Split({n} images {shape_text(size)} {self.images.dtype}, {kind})"
 
 # %% ../../nbs/engine/13_sources.ipynb #62a51033
 def describe_images(images: "np.ndarray | PictureFiles") -> str:
@@ -254,7 +255,7 @@ def hold_out_fraction(split: Split, fraction: float, seed: int) -> tuple[Split, 
     return hold_out(split, min(max(1, round(fraction * n)), n - 1), seed)
 
 
-def test_by_validation(data: ImageData) -> ImageData:
+def validation_as_test(data: ImageData) -> ImageData:
     "A data set with its validation images as test images, if it has no others."
     if data.test is not None or data.validation is None:
         return data
@@ -264,7 +265,7 @@ def test_by_validation(data: ImageData) -> ImageData:
 
 def check_alike(*parts: Split) -> None:
     "Raise `ArgumentError` unless the parts have images of one size and type: they go through one model."
-    kinds = dict.fromkeys(f"{'x'.join(map(str, part.images.shape[1:]))} {part.images.dtype}" for part in parts)
+    kinds = dict.fromkeys(f"{shape_text(part.images.shape[1:])} {part.images.dtype}" for part in parts)
     if len(kinds) > 1:
         raise ArgumentError(f"source must hold images of one size and type in all parts, got {' and '.join(kinds)}")
 
