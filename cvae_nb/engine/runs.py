@@ -292,8 +292,10 @@ def fit(
         with made.making("history.csv"), atomic_path(out / "history.csv") as part:
             model.history.to_csv(part, index=False)
 
-    pictures = RunPictures(out, fixed_latents(model, figure_size(config.image_shape, 16), config.seed), resume, made)
-    callbacks = [pictures, keras.callbacks.LambdaCallback(on_epoch_end=write_history)] if chief else []
+    pictures, callbacks = None, []
+    if chief:  # another worker would make folders in `out` before the first one has it for itself
+        pictures = RunPictures(out, fixed_latents(model, figure_size(config.image_shape, 16), config.seed), resume, made)
+        callbacks = [pictures, keras.callbacks.LambdaCallback(on_epoch_end=write_history)]
     if config.patience:
         callbacks.append(KeepBest(config.patience, config.recipe.warmup_epochs))  # every worker ends with the same weights
     changes = config.recipe.model_dump(include=TRAIN_ARGUMENTS)
@@ -304,10 +306,10 @@ def fit(
               folder=out / "checkpoints" if chief or resume else None, resume=resume, save_minutes=save_minutes)
     except (KeyboardInterrupt, SystemExit, FloatingPointError) as reason:
         stopped = reason
-    if pictures.epoch is None and resume:  # the run had ended already
-        pictures.epoch = len(getattr(model, "history", ()))
     release_memory()  # of the training, for the figures
     if chief and not isinstance(stopped, ImmediateStop):
+        if pictures.epoch is None and resume:  # the run had ended already
+            pictures.epoch = len(getattr(model, "history", ()))
         try:
             unwritten = made.failed.pop("history.csv", None)
             save_results(model, data, config, out, pictures.frames, made)
