@@ -29,6 +29,7 @@ setup(
     keywords=cfg["keywords"],
     license="Apache-2.0",
     packages=find_packages(include=["cvae_nb", "cvae_nb.*"]),
+    package_data={"cvae_nb": ["weights/*"]},  # the trained models of `load_pretrained`
     python_requires=f">={cfg['min_python']}",
     install_requires=cfg["requirements"].split(),
     extras_require=extras,
