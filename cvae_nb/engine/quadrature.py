@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['POINTS', 'COARSE', 'WITHIN', 'FEATURES', 'BORDER', 'decoded_parameters', 'pointwise_log_likelihoods',
-           'log_likelihoods', 'Grid', 'log_integrals', 'find_box', 'ExactLogLikelihood', 'check_plane_model',
-           'gather_parts', 'exact_log_likelihood', 'log_posterior']
+           'log_likelihoods', 'Grid', 'log_integrals', 'encoder_answers', 'find_box', 'ExactLogLikelihood',
+           'check_plane_model', 'gather_parts', 'exact_log_likelihood', 'log_posterior']
 
 # %% ../../nbs/engine/24a_quadrature.ipynb #dc8cb0da
 import math
@@ -134,6 +134,19 @@ COARSE = {1: 400, 2: 48}  # cells along each side, by latent size
 WITHIN = 16.0  # nats
 
 
+def encoder_answers(
+    model: CVAE,
+    x: tf.Tensor,  # [n, H, W, C], as the model sees them
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:  # [n, D], [n, D] and [n]
+    "Means and standard deviations of q(z|x), and log p(x, z) in nats at the means, a hundred images at a time."
+    size, parts = images_at_a_time(model, 100), []
+    for part in (x[k : k + size] for k in range(0, len(x), size)):
+        mean, logvar = model.encode(part)
+        log_joint = likelihood_of(model).log_prob(part, model.decode(mean)) + log_normal_pdf(mean, 0.0, 0.0)
+        parts.append((mean.numpy(), np.exp(logvar / 2), log_joint.numpy()))
+    return tuple(np.concatenate(values) for values in zip(*parts, strict=True))
+
+
 def find_box(
     model: CVAE,
     parts: Callable[[], Iterator[tf.Tensor]],  # the images [n, H, W, C] as the model sees them, in parts
@@ -142,15 +155,14 @@ def find_box(
     "A box in the latent space outside which no image has much of its posterior."
     reach = 6.0 * np.ones(model.latent_dim)
     for x in parts():
-        mean, logvar = model.encode(x)
-        reach = np.maximum(reach, np.max(np.abs(mean) + 4 * np.exp(logvar / 2), axis=0))
+        mean, std, _ = encoder_answers(model, x)
+        reach = np.maximum(reach, np.max(np.abs(mean) + 4 * std, axis=0))
     coarse = Grid(-reach, reach, COARSE[model.latent_dim])
     points, margin = coarse.points(), 1.5 * 2 * reach / coarse.n
     low, high = reach.copy(), -reach
     for x in parts():
-        mean = model.encode(x)[0].numpy()
+        mean, _, own = encoder_answers(model, x)
         log_joint = (log_likelihoods(model, x, dtype)(points) + tf.cast(log_normal_pdf(points, 0.0, 0.0), dtype)).numpy()
-        own = (likelihood_of(model).log_prob(x, model.decode(mean)) + log_normal_pdf(mean, 0.0, 0.0)).numpy()
         highest = np.maximum(log_joint.max(axis=1), own)
         near = points[np.any(log_joint > highest[:, None] - WITHIN, axis=0)]
         near = np.concatenate([near, mean[own > highest - WITHIN]])
